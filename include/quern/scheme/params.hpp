@@ -1,0 +1,134 @@
+// params.hpp — the scales and zero points of a quantized tensor.
+//
+//     params<Scheme>             owns them: {scale, zero_point} for per_tensor, two buffers for the other granularities
+//     static_params<Scheme, N>   N of them in the object itself: constant expressions, firmware, tables in .rodata
+//     params_view                points at either, or at yours
+//
+// All three are plain data and may cross translation units built with different flags. check_params says what is wrong with one.
+#pragma once
+
+#include "../core/buffer.hpp"
+#include "../core/error.hpp"
+#include "schemes.hpp"
+
+namespace quern {
+
+/// `count` scales and as many zero points; no zero points means that all of them are 0.
+struct params_view {
+  float const* scales = nullptr;
+  std::int32_t const* zero_points = nullptr;
+  index_t count = 0;
+
+  QUERN_INLINE constexpr float scale(index_t i) const noexcept { return scales[i]; }
+  QUERN_INLINE constexpr std::int32_t zero_point(index_t i) const noexcept {
+    return zero_points == nullptr ? 0 : zero_points[i];
+  }
+  QUERN_INLINE constexpr params_view sub(index_t first, index_t n) const noexcept {
+    return {scales + first, zero_points == nullptr ? nullptr : zero_points + first, n};
+  }
+};
+
+/// The scales and zero points of one tensor. Where there are several, grid_of<Scheme::granularity> says whose is whose.
+/// `zero_points` may be empty when all of them are 0.
+template <class Scheme>
+struct params {
+  static_assert(scheme<Scheme>, "quern::params<Scheme>: Scheme must be symmetric<...>, asymmetric<...>, power_of_two<...> "
+                                "or a type that meets quern::scheme.");
+  using scheme_type = Scheme;
+
+  buffer<float> scales;
+  buffer<std::int32_t> zero_points;
+
+  /// `count` scales of 1 and, unless they are all 0 by the scheme, zero points in the middle of the codes.
+  QUERN_INLINE static constexpr params with_size(index_t count) {
+    params p{buffer<float>(count, 1.0f), {}};
+    if (!Scheme::fixed_zero_point || Scheme::q_middle != 0)
+      p.zero_points = buffer<std::int32_t>(count, std::int32_t{Scheme::q_middle});
+    return p;
+  }
+  QUERN_INLINE constexpr void set(index_t i, scale_zero_point value) noexcept {
+    scales[i] = value.scale;
+    if (!zero_points.empty()) zero_points[i] = value.zero_point;
+  }
+  QUERN_INLINE constexpr index_t size() const noexcept { return scales.size(); }
+  QUERN_INLINE constexpr params_view view() const noexcept {
+    return {scales.data(), zero_points.empty() ? nullptr : zero_points.data(), scales.size()};
+  }
+};
+
+/// One scale and one zero point: a literal, params<symmetric<>>{.scale = 0.5f}.
+template <scheme Scheme>
+  requires(Scheme::granularity::single)
+struct params<Scheme> {
+  using scheme_type = Scheme;
+
+  float scale = 1.0f;
+  std::int32_t zero_point = Scheme::q_middle;
+
+  QUERN_INLINE static constexpr index_t size() noexcept { return 1; }
+  QUERN_INLINE constexpr params_view view() const noexcept { return {&scale, &zero_point, 1}; }
+  QUERN_INLINE friend constexpr bool operator==(params const&, params const&) = default;
+};
+
+/// N scales and zero points in the object itself.
+template <class Scheme, index_t N>
+struct static_params {
+  static_assert(scheme<Scheme>, "quern::static_params<Scheme, N>: Scheme must be symmetric<...>, asymmetric<...>, "
+                                "power_of_two<...> or a type that meets quern::scheme.");
+  static_assert(N > 0, "quern::static_params<Scheme, N>: N must be at least 1.");
+  static_assert(!Scheme::granularity::single || N == 1,
+                "quern::static_params<Scheme, N>: a per_tensor scheme has one scale: N must be 1.");
+  using scheme_type = Scheme;
+
+  float scales[N] = {};
+  std::int32_t zero_points[N] = {};
+
+  QUERN_INLINE constexpr void set(index_t i, scale_zero_point value) noexcept {
+    scales[i] = value.scale;
+    zero_points[i] = value.zero_point;
+  }
+  QUERN_INLINE static constexpr index_t size() noexcept { return N; }
+  QUERN_INLINE constexpr params_view view() const noexcept { return {scales, zero_points, N}; }
+  QUERN_INLINE friend constexpr bool operator==(static_params const&, static_params const&) = default;
+};
+
+/// params<Scheme>, static_params<Scheme, N>, or a type of yours: `scheme_type` and `view()`.
+template <class P>
+concept quantization_params = requires(P const& p) {
+  typename P::scheme_type;
+  requires scheme<typename P::scheme_type>;
+  { p.view() } -> std::same_as<params_view>;
+};
+
+inline namespace QUERN_ABI {
+
+/// Refuses params that no operation may use; `who` begins the sentence ("quantize: ...").
+///
+/// @errors  shape when there are not `count` scales; null; scale unless every one is finite and positive (and a power of two
+///          where the scheme says so); zero_point unless every one is within q_min..q_max, or is the one that the scheme fixes.
+template <scheme Scheme>
+constexpr void check_params(params_view p, index_t count, char const* who) {
+  if (p.count != count)
+    fail(errc::shape, who, ": params hold ", p.count, p.count == 1 ? " scale" : " scales", ", but ",
+         granularity_name<typename Scheme::granularity>, " needs ", count, " for this shape.");
+  if (count > 0 && p.scales == nullptr) fail(errc::null, who, ": params.scales is null, but ", count, " scales are needed.");
+  for (index_t i = 0; i < count; ++i) {
+    float const s = p.scale(i);
+    if (!(s > 0.0f) || !is_finite(s))
+      fail(errc::scale, who, ": scale ", i, " is ", static_cast<double>(s), "; a scale must be finite and greater than zero.");
+    if (!Scheme::valid_scale(s))
+      fail(errc::scale, who, ": scale ", i, " is ", static_cast<double>(s), "; ", Scheme::name, " takes powers of two only.");
+  }
+  for (index_t i = 0; i < count; ++i) {
+    std::int32_t const z = p.zero_point(i);
+    if (Scheme::fixed_zero_point && z != Scheme::q_middle)
+      fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; in ", scheme_name<Scheme>, " it is always ",
+           std::int32_t{Scheme::q_middle}, ".");
+    if (z < Scheme::q_min || z > Scheme::q_max)
+      fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; it must be a code of ", scheme_name<Scheme>, ", ",
+           std::int32_t{Scheme::q_min}, " to ", std::int32_t{Scheme::q_max}, ".");
+  }
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern
