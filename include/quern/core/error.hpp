@@ -112,7 +112,7 @@ QUERN_COLD inline void append_part(error& e, double value) noexcept {
 #if QUERN_EXCEPTIONS
   throw e;
 #else
-  if (installed_error_handler == nullptr) __builtin_puts(e.what());
+  if (installed_error_handler == nullptr) __builtin_printf("%s\n", e.what());
   __builtin_abort();
 #endif
 }
