@@ -1,0 +1,93 @@
+// softmax.hpp — TFLite's integer softmax of one row: int8 to int8 or int16 by fixed-point exp, int16 to int16 by tables.
+//
+// The destination's quantization is fixed: int8 1/256, -128; int16 1/32768 with zero point 0 (from int16) or -32768 (from int8).
+// Source: tensorflow/lite/kernels/internal/reference/softmax.h, tensorflow/lite/micro/kernels/softmax_common.cc.
+#pragma once
+
+#include "../core/elementary.hpp"
+#include "../core/views.hpp"
+#include "../rescale/gemmlowp_double.hpp"
+#include "interpolated_table.hpp"
+#include "transcendental.hpp"
+
+QUERN_FP_BEGIN
+
+namespace quern::fixed_point {
+
+/// int8 rows. Rescale: gemmlowp_double or tflite_single.
+template <class Rescale = rescale::gemmlowp_double>
+struct softmax8 {
+  rescale::multiplier_shift input{};
+  std::int32_t diff_min = 0;  ///< below it exp is 0
+
+  /// beta * src_scale in Q5.26, capped at the largest multiplier of the build.
+  QUERN_INLINE static constexpr softmax8 make(float src_scale, float beta) {
+    double const cap = std::is_same_v<Rescale, rescale::gemmlowp_double> ? 2147483647.0 : 1073741823.0;
+    double const scaled = static_cast<double>(beta) * static_cast<double>(src_scale) * 67108864.0;
+    auto const m = rescale::quantize_multiplier(scaled < cap ? scaled : cap);
+    return {m, -static_cast<std::int32_t>(floor_of(ldexp_of(31.0 * 67108864.0, -m.shift)))};
+  }
+  /// @shapes  src, dst: n codes. Dst is std::int8_t or std::int16_t. @errors none.
+  template <class Dst>
+  QUERN_INLINE constexpr void operator()(std::int8_t const* src, Dst* dst, index_t n) const noexcept {
+    using namespace rescale;
+    constexpr int bits = 8 * static_cast<int>(sizeof(Dst));
+    constexpr std::int32_t low = code_of_t<Dst>::min, high = code_of_t<Dst>::max;
+    std::int32_t largest = -128;
+    for (index_t i = 0; i < n; ++i) largest = src[i] > largest ? src[i] : largest;
+    std::int32_t sum = 0;  // Q12.19
+    for (index_t i = 0; i < n; ++i)
+      if (src[i] - largest >= diff_min) sum += rounding_divide_by_pot(exponential(src[i] - largest), 12);
+    int const headroom = leading_zeros(static_cast<std::uint32_t>(sum)), bits_over_unit = 12 - headroom;
+    std::int32_t const scale = one_over_one_plus(static_cast<std::int32_t>((static_cast<std::uint32_t>(sum) << headroom) - (1u << 31)));
+    for (index_t i = 0; i < n; ++i) {
+      std::int32_t const diff = src[i] - largest;
+      std::int32_t y = low;
+      if (diff >= diff_min) {
+        int const shift = bits_over_unit + 31 - bits;
+        y = clamp(rounding_divide_by_pot(srdhm(scale, exponential(diff)), shift > 31 ? 31 : shift) + low, low, high);
+      }
+      dst[i] = static_cast<Dst>(y);
+    }
+  }
+
+ private:
+  QUERN_INLINE constexpr std::int32_t exponential(std::int32_t diff) const noexcept {
+    return exp_on_negative(Rescale::apply(diff, input), 5);
+  }
+};
+
+/// int16 rows. The two tables cost 2 KB; make one object a program.
+template <class Rescale = rescale::gemmlowp_double>
+struct softmax16 {
+  rescale::multiplier_shift input{};
+  interpolated_table exponential{}, reciprocal{};
+
+  QUERN_INLINE static constexpr softmax16 make(float src_scale, float beta) {
+    return {rescale::quantize_multiplier(static_cast<double>(src_scale) * static_cast<double>(beta) / (10.0 / 65535.0)),
+            interpolated_table::make(10.0f / 65535.0f, 32767, 2.0f / 65535.0f, 0,
+                                     [](float x) { return static_cast<float>(exp_of(static_cast<double>(x))); }),
+            interpolated_table::make(1.0f / 65535.0f, -32768, 2.0f / 65535.0f, 0, [](float x) { return 1.0f / (1.0f + x); })};
+  }
+  /// @shapes  src, dst: n codes; may be the same memory. @errors none.
+  QUERN_INLINE constexpr void operator()(std::int16_t const* src, std::int16_t* dst, index_t n) const noexcept {
+    std::int32_t largest = -32768;
+    for (index_t i = 0; i < n; ++i) largest = src[i] > largest ? src[i] : largest;
+    std::int32_t sum = 0;
+    for (index_t i = 0; i < n; ++i) {
+      std::int32_t const scaled = Rescale::apply(src[i] - largest, input);
+      dst[i] = exponential(saturate<s16>(static_cast<std::int64_t>(scaled) + 32767));
+      sum += dst[i];
+    }
+    int const headroom = rescale::leading_zeros(static_cast<std::uint32_t>(sum));
+    std::int64_t const shifted = ((static_cast<std::int64_t>(sum) << (headroom - 1)) + (1 << 13)) >> 14;
+    std::int32_t const r = reciprocal(saturate<s16>(shifted - ((1 << 15) + (1 << 16))));
+    int const right = 31 - headroom;
+    for (index_t i = 0; i < n; ++i)
+      dst[i] = static_cast<std::int16_t>(clamp((dst[i] * r + (1 << (right - 1))) >> right, 0, 32767));
+  }
+};
+
+}  // namespace quern::fixed_point
+
+QUERN_FP_END
