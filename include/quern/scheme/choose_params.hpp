@@ -6,7 +6,7 @@
 //   · A range that does not hold 0.0 is extended to do so. [2, 3] is treated as [0, 3].
 //   · A constant tensor c has the range [c, c], treated as [0, c] or [c, 0]; c itself is an end code.
 //   · A range with nothing but 0.0, or with no value at all, takes options.scale_of_zero (1) and code 0 (or the middle).
-//   · Ends beyond +-2^127, infinite ones included, are clipped to it: every code then dequantizes to a finite float.
+//   · Ends beyond +-2^126, infinite ones included, are clipped to it: every code then dequantizes to a finite float.
 //   · Scales below options.smallest_scale (2^-126) become it, so that 1 / scale is finite. Subnormal data loses its bits.
 //   · NaN is never an end: observers count NaN apart (calibrate/). A NaN end passed by hand is refused.
 //
@@ -45,7 +45,7 @@ inline namespace QUERN_ABI {
 
 /// The scale and zero point of one range.
 ///
-///     choose_params<asymmetric<u8>>({-1.0f, 3.0f})      {scale 4/255, zero_point 64}
+///     choose_params<asymmetric<u8>>({-1, 3})      {scale 4/255, zero_point 64}
 ///
 /// @errors  argument when an end is NaN, min > max, or an option is no scale.
 template <class Scheme>
@@ -60,8 +60,9 @@ constexpr params<Scheme> choose_params(real_range range, choose_options options 
 }
 
 /// The scales and zero points of several ranges, in the order of grid_of<Scheme::granularity>. @errors  as above; null.
-template <class Scheme>
-constexpr params<Scheme> choose_params(vector_view<real_range const> ranges, choose_options options = {}) {
+template <class Scheme, class Range>
+  requires std::same_as<std::remove_cv_t<Range>, real_range>
+constexpr params<Scheme> choose_params(vector_view<Range> ranges, choose_options options = {}) {
   static_assert(scheme<Scheme>, "quern::choose_params<Scheme>: Scheme must be symmetric<...>, asymmetric<...> or power_of_two<...>.");
   static_assert(!Scheme::granularity::single,
                 "quern::choose_params: per_tensor has one scale; pass one range instead of a vector_view of them.");

@@ -100,6 +100,41 @@ concept quantization_params = requires(P const& p) {
   { p.view() } -> std::same_as<params_view>;
 };
 
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// What check_params says about a scheme; its sentences are compiled once, not once for each scheme.
+struct scheme_facts {
+  char const* name;
+  char const* granularity;
+  std::int32_t q_min, q_max, q_middle;
+  bool fixed_zero_point;
+};
+
+[[noreturn]] QUERN_COLD inline void fail_scale(char const* who, index_t i, float scale, char const* rule) {
+  fail(errc::scale, who, ": scale ", i, " is ", static_cast<double>(scale), "; ", rule);
+}
+constexpr void check_params(params_view p, index_t count, char const* who, scheme_facts const& scheme) {
+  if (p.count != count)
+    fail(errc::shape, who, ": params hold ", p.count, p.count == 1 ? " scale" : " scales", ", but ", scheme.granularity,
+         " needs ", count, " for this shape.");
+  if (count > 0 && p.scales == nullptr) fail(errc::null, who, ": params.scales is null, but ", count, " scales are needed.");
+  for (index_t i = 0; i < count; ++i)
+    if (!(p.scale(i) > 0.0f) || !is_finite(p.scale(i)))
+      fail_scale(who, i, p.scale(i), "a scale must be finite and greater than zero.");
+  for (index_t i = 0; i < count; ++i) {
+    std::int32_t const z = p.zero_point(i);
+    if (scheme.fixed_zero_point && z != scheme.q_middle)
+      fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; in ", scheme.name, " it is always ", scheme.q_middle, ".");
+    if (z < scheme.q_min || z > scheme.q_max)
+      fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; it must be a code of ", scheme.name, ", ", scheme.q_min,
+           " to ", scheme.q_max, ".");
+  }
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
 inline namespace QUERN_ABI {
 
 /// Refuses params that no operation may use; `who` begins the sentence ("quantize: ...").
@@ -108,26 +143,11 @@ inline namespace QUERN_ABI {
 ///          where the scheme says so); zero_point unless every one is within q_min..q_max, or is the one that the scheme fixes.
 template <scheme Scheme>
 constexpr void check_params(params_view p, index_t count, char const* who) {
-  if (p.count != count)
-    fail(errc::shape, who, ": params hold ", p.count, p.count == 1 ? " scale" : " scales", ", but ",
-         granularity_name<typename Scheme::granularity>, " needs ", count, " for this shape.");
-  if (count > 0 && p.scales == nullptr) fail(errc::null, who, ": params.scales is null, but ", count, " scales are needed.");
-  for (index_t i = 0; i < count; ++i) {
-    float const s = p.scale(i);
-    if (!(s > 0.0f) || !is_finite(s))
-      fail(errc::scale, who, ": scale ", i, " is ", static_cast<double>(s), "; a scale must be finite and greater than zero.");
-    if (!Scheme::valid_scale(s))
-      fail(errc::scale, who, ": scale ", i, " is ", static_cast<double>(s), "; ", Scheme::name, " takes powers of two only.");
-  }
-  for (index_t i = 0; i < count; ++i) {
-    std::int32_t const z = p.zero_point(i);
-    if (Scheme::fixed_zero_point && z != Scheme::q_middle)
-      fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; in ", scheme_name<Scheme>, " it is always ",
-           std::int32_t{Scheme::q_middle}, ".");
-    if (z < Scheme::q_min || z > Scheme::q_max)
-      fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; it must be a code of ", scheme_name<Scheme>, ", ",
-           std::int32_t{Scheme::q_min}, " to ", std::int32_t{Scheme::q_max}, ".");
-  }
+  detail::check_params(p, count, who,
+                       {scheme_name<Scheme>, granularity_name<typename Scheme::granularity>, Scheme::q_min,
+                        Scheme::q_max, Scheme::q_middle, Scheme::fixed_zero_point});
+  for (index_t i = 0; i < count; ++i)
+    if (!Scheme::valid_scale(p.scale(i))) detail::fail_scale(who, i, p.scale(i), Scheme::scale_rule);
 }
 
 }  // inline namespace QUERN_ABI

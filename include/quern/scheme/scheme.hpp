@@ -72,17 +72,18 @@ struct scheme_base {
   using storage = typename code::storage;
   static constexpr std::int32_t q_min = range::template q_min<code>;
   static constexpr std::int32_t q_max = code::max;
+  static constexpr char const* scale_rule = "";  // what valid_scale wants, beyond finite and positive
   /// The zero point of the schemes that fix it: the middle of the type, 0 if signed and 2^(Bits-1) if not.
   static constexpr std::int32_t q_middle = code::is_signed ? 0 : (code::max + 1) / 2;
 };
 
-/// A range made fit for arithmetic in double: it includes 0.0, and its ends are within +-2^127, so that every code stands for a
-/// finite float. (Infinite ends are thereby clipped.)
+/// A range made fit for arithmetic in double: it includes 0.0, and its ends are within +-2^126, so that every code stands for a
+/// finite float, the lowest of two bits (-2 where 1 is the range's end) included. Infinite ends are thereby clipped.
 struct usable_range {
   double min, max;
   QUERN_INLINE constexpr explicit usable_range(real_range r) noexcept
       : min(r.min < 0 ? r.min : 0.0), max(r.max > 0 ? r.max : 0.0) {
-    constexpr double limit = 1.7014118346046923e38;  // 2^127
+    constexpr double limit = 8.507059173023462e37;  // 2^126
     if (r.empty()) min = max = 0;
     if (min < -limit) min = -limit;
     if (max > limit) max = limit;
@@ -111,7 +112,8 @@ concept scheme = requires(real_range r, choose_options o) {
   { S::q_min } -> std::convertible_to<std::int32_t>;
   { S::q_max } -> std::convertible_to<std::int32_t>;
   { S::fixed_zero_point } -> std::convertible_to<bool>;   // zero_point is always q_middle
-  { S::valid_scale(1.0f) } -> std::same_as<bool>;         // beyond finite and positive
+  { S::valid_scale(1.0f) } -> std::same_as<bool>;         // beyond finite and positive ...
+  { S::scale_rule } -> std::convertible_to<char const*>;  // ... and the rule in words
   { S::choose(r, o) } -> std::same_as<scale_zero_point>;
 };
 
