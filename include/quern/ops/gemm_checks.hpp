@@ -1,0 +1,190 @@
+// gemm_checks.hpp — everything that can be wrong with a product, told before anything is written.
+#pragma once
+
+#include "../dispatch/gemm_options.hpp"
+#include "../epilogue/scalar.hpp"
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+template <class Dst>
+inline constexpr bool gemm_destination = std::is_same_v<Dst, std::int32_t> || std::is_same_v<Dst, std::int8_t> ||
+                                         std::is_same_v<Dst, std::uint8_t> || std::is_same_v<Dst, std::int16_t> ||
+                                         std::is_same_v<Dst, float> || std::is_same_v<Dst, bfloat16>;
+template <class Lhs>
+inline constexpr bool gemm_activation =
+    std::is_same_v<Lhs, std::int8_t> || std::is_same_v<Lhs, std::uint8_t> || std::is_same_v<Lhs, std::int16_t>;
+
+template <class Lhs, class Dst, class Epilogue>
+consteval void require_gemm_types() {
+  static_assert(gemm_activation<Lhs>, "quern::gemm: lhs must hold std::int8_t, std::uint8_t or std::int16_t.");
+  static_assert(gemm_destination<Dst>, "quern::gemm: dst must hold std::int32_t, std::int8_t, std::uint8_t, std::int16_t, float or bfloat16.");
+  static_assert(is_epilogue<Epilogue>, "quern::gemm: the fourth argument must be a quern::epilogue<...>.");
+  if constexpr (is_epilogue<Epilogue>) {
+    using rescale = typename Epilogue::rescale_type;
+    using residual = typename Epilogue::residual_type;
+    static_assert(std::is_same_v<rescale, to_real> || std::is_integral_v<Dst>,
+                  "quern::gemm: a float or bfloat16 destination needs epilogue<to_real>.");
+    if constexpr (residual::present)
+      static_assert(std::is_same_v<typename residual::rescale_type, rescale>,
+                    "quern::gemm: the residual must have the rescale of its epilogue.");
+  }
+}
+
+QUERN_INLINE bool misses(index_t size, index_t wanted) noexcept { return size != 0 && size != wanted; }
+
+template <class T>
+void check_each(char const* what, one_or_each<T> const& v, index_t wanted, char const* of) {
+  if (v.single()) return;
+  if (v.size != wanted) fail(errc::shape, "gemm: ", what, " has ", v.size, " elements, dst ", wanted, " ", of, "; there must be one for each, or one value.");
+  if (v.each == nullptr) fail(errc::null, "gemm: ", what, " is null, but has ", v.size, " elements.");
+}
+template <class T>
+void check_list(char const* what, vector_view<T> v, index_t wanted) {
+  if (v.size == 0) return;
+  if (v.size != wanted) fail(errc::shape, "gemm: ", what, " has ", v.size, " elements, dst ", wanted, " columns; there must be one for each.");
+  if (v.data == nullptr) fail(errc::null, "gemm: ", what, " is null, but has ", v.size, " elements.");
+}
+
+/// Whether two strided matrices may share a byte: by their first and last.
+template <class A, class B>
+bool may_overlap(matrix_view<A> a, matrix_view<B> b) noexcept {
+  if (a.empty() || b.empty()) return false;
+  auto const span = [](auto const& v, std::uintptr_t& first, std::uintptr_t& last) {
+    index_t const down = (v.rows - 1) * v.row_stride, across = (v.cols - 1) * v.col_stride;
+    auto const base = reinterpret_cast<std::intptr_t>(v.data);
+    auto const size = static_cast<index_t>(sizeof(*v.data));
+    first = static_cast<std::uintptr_t>(base + ((down < 0 ? down : 0) + (across < 0 ? across : 0)) * size);
+    last = static_cast<std::uintptr_t>(base + ((down > 0 ? down : 0) + (across > 0 ? across : 0) + 1) * size);
+  };
+  std::uintptr_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+  span(a, a0, a1);
+  span(b, b0, b1);
+  return a0 < b1 && b0 < a1;
+}
+
+template <class T>
+void check_scales(char const* what, one_or_each<float> const& v, T count) {
+  for (index_t i = 0; i < (v.single() ? 1 : count); ++i)
+    if (!(v[i] > 0) || !is_finite(v[i]))
+      fail(errc::scale, "gemm: ", what, "[", i, "] is ", static_cast<double>(v[i]), "; a scale must be positive and finite.");
+}
+
+/// Refuses a depth at which an accumulator could leave int32: first by the types and zero points, then by the weights at hand.
+template <class Rhs, class E>
+void check_depth(code_range lhs, packed_matrix_view<Rhs> const& rhs, E const& e, gemm_options const& options, index_t m) {
+  using b = code_of_t<Rhs>;
+  if (options.lhs_range.min <= options.lhs_range.max) lhs = options.lhs_range;
+  index_t const depth = rhs.group() > 0 && rhs.group() < rhs.k() ? rhs.group() : rhs.k();
+  std::int32_t lo = e.lhs_zero_point[0], hi = lo, rlo = e.rhs_zero_point[0], rhi = rlo;
+  if (!e.lhs_zero_point.single())
+    for (index_t i = 1; i < m; ++i) {
+      lo = e.lhs_zero_point[i] < lo ? e.lhs_zero_point[i] : lo;
+      hi = e.lhs_zero_point[i] > hi ? e.lhs_zero_point[i] : hi;
+    }
+  if (!e.rhs_zero_point.single())
+    for (index_t j = 1; j < rhs.n(); ++j) {
+      rlo = e.rhs_zero_point[j] < rlo ? e.rhs_zero_point[j] : rlo;
+      rhi = e.rhs_zero_point[j] > rhi ? e.rhs_zero_point[j] : rhi;
+    }
+  if constexpr (std::is_same_v<typename E::rescale_type, to_real>)
+    if (e.rescale.group_zero_points.rows != 0) rlo = b::min, rhi = b::max;
+  auto const larger = [](std::int64_t x, std::int64_t y) { return x > y ? x : y; };
+  std::int64_t const a_max = larger(std::int64_t{lhs.max} - lo, std::int64_t{hi} - lhs.min);
+  std::int64_t const b_max = larger(std::int64_t{b::max} - rlo, std::int64_t{rhi} - b::min);
+  if (depth <= 2147483647 / larger(1, a_max * b_max)) return;
+  bool proved = rhs.group() == 0 && rlo == rhi;
+  if (proved) proved = prove(rhs, lhs, lo, rlo).fits_int32 && (lo == hi || prove(rhs, lhs, hi, rlo).fits_int32);
+  if (!proved)
+    fail(errc::depth, "gemm: k is ", depth, ", but int32 accumulators are exact for these types and zero points only up to ",
+         2147483647 / larger(1, a_max * b_max), ", and the weights do not prove more; split k, or set gemm_options.wide.");
+}
+
+/// Everything that can be wrong with a call, before anything is written.
+template <class Lhs, class Rhs, class Dst, class R, class S, class T>
+void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, matrix_view<Dst> dst,
+                epilogue<R, S, T> const& e, gemm_options const& options) {
+  index_t const m = lhs.rows, k = lhs.cols, n = rhs.n();
+  if (rhs.blob == nullptr) fail(errc::null, "gemm: rhs is an empty packed matrix; pack the weights first.");
+  if (m < 0 || k < 0) fail(errc::shape, "gemm: lhs is ", m, " x ", k, "; sizes must not be negative.");
+  if (k != rhs.k()) fail(errc::shape, "gemm: lhs has ", k, " columns, the packed rhs ", rhs.k(), " rows; they must be equal.");
+  if (dst.rows != m || dst.cols != n)
+    fail(errc::shape, "gemm: dst is ", dst.rows, " x ", dst.cols, ", lhs has ", m, " rows and rhs ", n, " columns; dst must be ", m, " x ", n, ".");
+  if (!lhs.empty() && lhs.data == nullptr) fail(errc::null, "gemm: lhs is null, but ", m, " x ", k, ".");
+  if (!dst.empty() && dst.data == nullptr) fail(errc::null, "gemm: dst is null, but ", m, " x ", n, ".");
+  if (may_overlap(lhs, dst)) fail(errc::overlap, "gemm: dst overlaps lhs; rows are written while others are still read.");
+  check_each("epilogue.lhs_zero_point", e.lhs_zero_point, m, "rows");
+  check_each("epilogue.rhs_zero_point", e.rhs_zero_point, n, "columns");
+  check_list("epilogue.bias", e.bias, n);
+  using a = code_of_t<Lhs>;
+  using b = code_of_t<Rhs>;
+  for (index_t i = 0; i < (e.lhs_zero_point.single() ? 1 : m); ++i)
+    if (e.lhs_zero_point[i] < a::min || e.lhs_zero_point[i] > a::max)
+      fail(errc::zero_point, "gemm: lhs_zero_point[", i, "] is ", e.lhs_zero_point[i], "; lhs holds ", a::min, " to ", a::max, ".");
+  for (index_t j = 0; j < (e.rhs_zero_point.single() ? 1 : n); ++j)
+    if (e.rhs_zero_point[j] < b::min || e.rhs_zero_point[j] > b::max)
+      fail(errc::zero_point, "gemm: rhs_zero_point[", j, "] is ", e.rhs_zero_point[j], "; rhs holds ", b::min, " to ", b::max, ".");
+  if constexpr (std::is_integral_v<Dst>) {
+    using d = code_of_t<Dst>;
+    if (e.dst_zero_point < d::min || e.dst_zero_point > d::max)
+      fail(errc::zero_point, "gemm: dst_zero_point is ", e.dst_zero_point, "; dst holds ", d::min, " to ", d::max, ".");
+    auto const limits = integer_limits<Dst>::of(e.min, e.max);
+    if (!(e.min.value <= e.max.value) || limits.min > limits.max)
+      fail(errc::argument, "gemm: the clamp is [", e.min.value, ", ", e.max.value, "]; it must hold a value of dst.");
+  } else if (!(e.min.value <= e.max.value)) {
+    fail(errc::argument, "gemm: the clamp is [", e.min.value, ", ", e.max.value, "]; min must not be above max.");
+  }
+  bool grouped = false;
+  if constexpr (std::is_same_v<R, to_real>) {
+    check_each("epilogue.rescale.cols", e.rescale.cols, n, "columns");
+    check_each("epilogue.rescale.rows", e.rescale.rows, m, "rows");
+    check_list("epilogue.rescale.bias", e.rescale.bias, n);
+    check_scales("epilogue.rescale.cols", e.rescale.cols, n);
+    check_scales("epilogue.rescale.rows", e.rescale.rows, m);
+    grouped = rhs.group() > 0;
+    auto const& g = e.rescale.groups;
+    if (grouped) {
+      if (g.rows != rhs.groups() || g.cols != n)
+        fail(errc::shape, "gemm: epilogue.rescale.groups is ", g.rows, " x ", g.cols, "; rhs has ", rhs.groups(), " groups and ", n, " columns.");
+      if (!g.empty() && g.data == nullptr) fail(errc::null, "gemm: epilogue.rescale.groups is null.");
+      auto const& z = e.rescale.group_zero_points;
+      if (z.rows != 0 && (z.rows != g.rows || z.cols != n))
+        fail(errc::shape, "gemm: epilogue.rescale.group_zero_points is ", z.rows, " x ", z.cols, "; it must be ", g.rows, " x ", n, ".");
+      if (!z.empty() && z.data == nullptr) fail(errc::null, "gemm: epilogue.rescale.group_zero_points is null.");
+      for (index_t r = 0; r < g.rows; ++r)
+        for (index_t j = 0; j < n; ++j) {
+          if (!(g(r, j) > 0) || !is_finite(g(r, j)))
+            fail(errc::scale, "gemm: epilogue.rescale.groups(", r, ", ", j, ") is ", static_cast<double>(g(r, j)), "; a scale must be positive and finite.");
+          if (z.rows != 0 && (z(r, j) < b::min || z(r, j) > b::max))
+            fail(errc::zero_point, "gemm: group_zero_points(", r, ", ", j, ") is ", z(r, j), "; rhs holds ", b::min, " to ", b::max, ".");
+        }
+      if (e.bias.size != 0) fail(errc::argument, "gemm: epilogue.bias has no scale with weights in groups; use epilogue.rescale.bias.");
+      if (options.wide) fail(errc::argument, "gemm: gemm_options.wide is not for weights in groups, whose accumulators are short.");
+    } else if (g.rows != 0) {
+      fail(errc::shape, "gemm: epilogue.rescale.groups is ", g.rows, " x ", g.cols, ", but rhs was packed without groups.");
+    }
+  } else if constexpr (!std::is_same_v<R, no_rescale>) {
+    check_each("epilogue.rescale", e.rescale, n, "columns");
+  }
+  if (rhs.group() > 0 && !grouped)
+    fail(errc::argument, "gemm: rhs was packed in groups of ", rhs.group(), ", whose scales only epilogue<to_real> can apply.");
+  if constexpr (S::present) {
+    auto const& f = e.residual.from;
+    if (f.rows != m || f.cols != n) fail(errc::shape, "gemm: epilogue.residual is ", f.rows, " x ", f.cols, ", dst ", m, " x ", n, "; they must be equal.");
+    if (!f.empty() && f.data == nullptr) fail(errc::null, "gemm: epilogue.residual is null, but ", m, " x ", n, ".");
+  }
+  if (e.accumulate && (!std::is_same_v<Dst, std::int32_t> || !std::is_same_v<R, no_rescale> || e.dst_zero_point != 0))
+    fail(errc::argument, "gemm: epilogue.accumulate is for an int32 dst without rescale and zero point.");
+  if (options.lhs_range.min <= options.lhs_range.max && (options.lhs_range.min < a::min || options.lhs_range.max > a::max))
+    fail(errc::argument, "gemm: lhs_range is [", options.lhs_range.min, ", ", options.lhs_range.max, "]; lhs holds ", a::min, " to ", a::max, ".");
+  if (options.workspace.data != nullptr && reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64 != 0)
+    fail(errc::argument, "gemm: workspace starts ", reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64,
+         " bytes behind a 64-byte boundary; it must start on one.");
+  if (!options.wide && k > 0 && n > 0 && m > 0) check_depth(code_range{a::min, a::max}, rhs, e, options, m);
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+}  // namespace quern
