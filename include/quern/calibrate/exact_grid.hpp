@@ -49,7 +49,7 @@ constexpr uniform_grid unsigned_grid(int bits) noexcept { return {0.0, 1 << bits
 constexpr uniform_grid mid_rise_grid(int bits) noexcept { return {0.5 - (1 << (bits - 1)), 1 << bits}; }
 /// The grid of `Code` around a zero point.
 template <quantized_code Code>
-constexpr uniform_grid grid_of(std::int32_t zero_point = 0) noexcept {
+constexpr uniform_grid code_grid(std::int32_t zero_point = 0) noexcept {
   using c = code_of_t<Code>;
   return {static_cast<double>(c::min) - zero_point, static_cast<int>(std::int64_t{c::max} - c::min + 1)};
 }

@@ -1,0 +1,104 @@
+// absolute_histogram.hpp — NVIDIA's collector: |x| in bins whose width the first batch fixes, as many as later batches need.
+//
+// Depends on the first batch, as Model Optimizer's does; histogram.hpp is the observer to use unless the same numbers are wanted.
+//
+// @source  NVIDIA Model Optimizer, calib/histogram.py, HistogramCalibrator (numpy form): edges linspace(0, amax, bins + 1),
+//          extended by arange(amax, new_amax + width, width).
+#pragma once
+
+#include "../core/buffer.hpp"
+#include "entropy.hpp"
+#include "moving_average.hpp"
+
+QUERN_FP_BEGIN
+
+namespace quern::calibrate {
+inline namespace QUERN_ABI {
+
+/// See the head of this file. NaN and infinities are left out.
+class absolute_histogram {
+ public:
+  static constexpr char const* name = "absolute_histogram";
+
+  /// @errors argument unless 128 <= first_bins <= 65536.
+  explicit absolute_histogram(index_t first_bins = 2048) : first_bins_(first_bins) {
+    if (first_bins < 128 || first_bins > 65536)
+      fail(errc::argument, "absolute_histogram: first_bins is ", first_bins, "; it must be 128 to 65536.");
+  }
+
+  template <class T>
+    requires real<std::remove_const_t<T>>
+  void observe(vector_view<T> batch) {
+    real_range const now = extremes(batch);
+    if (now.empty()) return;
+    double const largest = -now.min > now.max ? -static_cast<double>(now.min) : now.max;
+    if (width_ == 0) {
+      if (largest == 0) return;  // a width of 0 would have to hold everything that follows
+      width_ = largest / static_cast<double>(first_bins_);
+      counts_ = buffer<std::uint64_t>(first_bins_);
+    } else if (largest > width_ * static_cast<double>(counts_.size())) {
+      double const needed = ceil_of(largest / width_);
+      if (needed > 16777216)
+        fail(errc::argument, "absolute_histogram: ", largest, " is ", needed / static_cast<double>(first_bins_),
+             " times the first batch's largest value; calibrate with a representative first batch, or use histogram.");
+      buffer<std::uint64_t> larger(static_cast<index_t>(needed));
+      for (index_t i = 0; i < counts_.size(); ++i) larger[i] = counts_[i];
+      counts_.swap(larger);
+    }
+    for (index_t i = 0; i < batch.size; ++i) {
+      float const x = static_cast<float>(batch[i]);
+      if (!is_finite(x)) continue;
+      auto at = static_cast<index_t>(abs_of(static_cast<double>(x)) / width_);
+      ++counts_[at < counts_.size() ? at : counts_.size() - 1];  // the last edge belongs to the last bin
+    }
+  }
+
+  index_t size() const noexcept { return counts_.size(); }
+  double width() const noexcept { return width_; }
+  std::uint64_t bin(index_t i) const noexcept { return counts_[i]; }
+
+  /// amax by entropy: the edge of the best candidate. 0 before the first non-zero value.
+  double entropy_amax(entropy_options options = {}) const {
+    if (width_ == 0) return 0;
+    return static_cast<double>(entropy_threshold({counts_.data(), counts_.size(), 1}, options).bins) * width_;
+  }
+  /// The left edge of the first bin at which the cumulated share reaches percent / 100.
+  double percentile_amax(double percent = 99.99) const {
+    double total = 0, sum = 0;
+    for (std::uint64_t c : counts_) total += static_cast<double>(c);
+    for (index_t i = 0; i < counts_.size(); ++i) {
+      sum += static_cast<double>(counts_[i]) / total;
+      if (sum >= percent / 100) return static_cast<double>(i) * width_;
+    }
+    return static_cast<double>(counts_.size()) * width_;
+  }
+  /// The middle of the bin, from first_candidate on, whose choice as amax has the least squared error over the bins' middles.
+  double mse_amax(int bits = 8, index_t first_candidate = 128) const {
+    if (width_ == 0) return 0;
+    double const bound = static_cast<double>((1 << (bits - 1)) - 1);
+    double least = __builtin_inf(), best = 0;
+    for (index_t i = first_candidate; i < counts_.size(); ++i) {
+      double const amax = (static_cast<double>(i) + 0.5) * width_, scale = bound / amax;
+      double sum = 0;
+      for (index_t j = 0; j < counts_.size() && sum < least; ++j) {
+        if (counts_[j] == 0) continue;
+        double const c = (static_cast<double>(j) + 0.5) * width_;
+        double const q = nearest_integer(c * scale), kept = q > bound ? bound : q;
+        double const e = kept / scale - c;
+        sum += rounded(e * e * static_cast<double>(counts_[j]));
+      }
+      if (sum < least) least = sum, best = amax;
+    }
+    return best;
+  }
+
+ private:
+  index_t first_bins_;
+  double width_ = 0;
+  buffer<std::uint64_t> counts_;
+};
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern::calibrate
+
+QUERN_FP_END

@@ -1,0 +1,246 @@
+// histogram.hpp — the observer behind all thresholds: one pass over the data, every question afterwards.
+//
+// A bin's width is a power of two and its edges are multiples of it, so that widening it merges neighbours without splitting
+// a count. The width follows from the largest magnitude seen and nothing else. Hence the state depends only on *which* batches
+// were observed: not on their order, not on the number of threads that each fed a histogram of its own and merged.
+// (The frameworks' histograms depend on the first batch; see torch_histogram.hpp and absolute_histogram.hpp for theirs.)
+//
+//     bins        -half .. half - 1; bin i >= 0 counts x with i <= x / width < i + 1, bin i < 0 counts i < x / width <= i + 1, x < 0
+//     width       the smallest 2^e >= 2^-125 with max|x| < half * 2^e: at least half / 2 bins are used on the wider side
+#pragma once
+
+#include "../core/buffer.hpp"
+#include "../core/reals.hpp"
+#include "../scheme/scheme.hpp"
+#include "bytes.hpp"
+#include "distribution.hpp"
+#include "exact_sum.hpp"
+#include "observe.hpp"
+
+namespace quern::calibrate {
+inline namespace QUERN_ABI {
+
+/// Counts, extremes and exact moments of every value observed. NaN and infinities are counted apart and left out of the rest.
+class histogram {
+ public:
+  static constexpr char const* name = "histogram";
+  static constexpr index_t default_half_bins = 2048;
+
+  histogram() : histogram(default_half_bins) {}
+  /// @errors argument unless half_bins is a power of two, 64 to 65,536.
+  explicit histogram(index_t half_bins) : half_(half_bins) {
+    if (half_bins < 64 || half_bins > 65536 || (half_bins & (half_bins - 1)) != 0)
+      fail(errc::argument, "histogram: half_bins is ", half_bins, "; it must be a power of two from 64 to 65536.");
+    counts_ = buffer<std::uint64_t>(2 * half_bins);
+  }
+
+  /// Adds a batch. Sums are rounded within the batch and exact across batches. @errors null.
+  template <class T>
+    requires real<std::remove_const_t<T>>
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    if (batch.size > 0 && batch.data == nullptr)
+      fail(errc::null, "histogram: the batch is null, but has ", batch.size, " values.");
+    block_sums totals;
+    if constexpr (std::same_as<std::remove_const_t<T>, float>) {
+      if (batch.contiguous()) {
+        for (index_t i = 0; i < batch.size; i += block)
+          observe_block(batch.data + i, batch.size - i < block ? batch.size - i : block, totals, max_isa);
+        return finish_batch(totals, batch.size);
+      }
+    }
+    buffer<float> copy(batch.size < block ? batch.size : block);
+    for (index_t i = 0; i < batch.size; i += block) {
+      index_t const n = batch.size - i < block ? batch.size - i : block;
+      for (index_t l = 0; l < n; ++l) copy[l] = static_cast<float>(batch[i + l]);
+      observe_block(copy.data(), n, totals, max_isa);
+    }
+    finish_batch(totals, batch.size);
+  }
+  /// A matrix is one batch for each of its rows, unless it has no gaps.
+  template <class T>
+  void observe(matrix_view<T> batch, isa max_isa = isa::best) {
+    if (batch.contiguous()) return observe(vector_view<T>{batch.data, batch.rows * batch.cols, 1}, max_isa);
+    for (index_t i = 0; i < batch.rows; ++i) observe(batch.row(i), max_isa);
+  }
+
+  /// Adds everything that `other` has seen. @errors shape when the numbers of bins differ.
+  void merge(histogram const& other) {
+    if (other.half_ != half_)
+      fail(errc::shape, "histogram: merging ", 2 * other.half_, " bins into ", 2 * half_, "; the numbers must be equal.");
+    if (other.count_ > 0) {
+      if (count_ == 0 || other.exponent_ > exponent_) widen(other.exponent_);
+      int const shift = exponent_ - other.exponent_;
+      for (index_t i = -half_; i < half_; ++i) at(merged(i, shift)) += other.bin(i);
+    }
+    count_ += other.count_;
+    batches_ += other.batches_;
+    nan_ += other.nan_;
+    inf_ += other.inf_;
+    zeros_ += other.zeros_;
+    if (other.min_ < min_) min_ = other.min_;
+    if (other.max_ > max_) max_ = other.max_;
+    sum_.add(other.sum_);
+    squares_.add(other.squares_);
+  }
+
+  std::int64_t count() const noexcept { return count_; }      ///< finite values
+  std::int64_t batches() const noexcept { return batches_; }
+  std::int64_t nan_count() const noexcept { return nan_; }
+  std::int64_t inf_count() const noexcept { return inf_; }
+  std::int64_t zero_count() const noexcept { return zeros_; }
+  /// The extremes of the finite values; empty() when there were none.
+  real_range range() const noexcept { return count_ > 0 ? real_range{min_, max_} : real_range{}; }
+  double mean() const noexcept { return count_ > 0 ? sum_.value() / static_cast<double>(count_) : 0; }
+  double mean_square() const noexcept { return count_ > 0 ? squares_.value() / static_cast<double>(count_) : 0; }
+  double variance() const noexcept {
+    double const v = mean_square() - mean() * mean();
+    return v > 0 ? v : 0;
+  }
+  index_t half_bins() const noexcept { return half_; }
+  double width() const noexcept { return ldexp_of(1.0, exponent_); }
+  /// Values in bin i, -half_bins() <= i < half_bins().
+  std::uint64_t bin(index_t i) const noexcept {
+    index_t const at = i + half_;
+    return partial_.empty() ? counts_[at] : counts_[at] + static_cast<std::uint64_t>(partial_[at] + partial_[at + 2 * half_]);
+  }
+
+  /// The same batches were seen. (Bit for bit: sums too.)
+  friend bool operator==(histogram const& a, histogram const& b) noexcept {
+    if (a.half_ != b.half_ || a.count_ != b.count_ || a.batches_ != b.batches_ || a.nan_ != b.nan_ || a.inf_ != b.inf_ ||
+        a.zeros_ != b.zeros_ || !(a.sum_ == b.sum_) || !(a.squares_ == b.squares_) || !(a.range() == b.range()))
+      return false;
+    for (index_t i = -a.half_; i < a.half_; ++i)
+      if (a.bin(i) != b.bin(i)) return false;
+    return a.exponent_ == b.exponent_ || a.count_ == 0;
+  }
+
+  index_t serialized_size() const noexcept {
+    return detail::blob_frame + 8 * (7 + 2 * exact_sum::limbs) + 8 + 8 * 2 * half_;
+  }
+  /// @errors capacity when dst is shorter than serialized_size().
+  void save(vector_view<std::uint8_t> dst) const {
+    detail::byte_writer w(dst, observer_kind::histogram, serialized_size());
+    std::int64_t const head[] = {half_, exponent_, count_, batches_, nan_, inf_, zeros_};
+    for (std::int64_t v : head) w.u64(static_cast<std::uint64_t>(v));
+    w.f32(min_);
+    w.f32(max_);
+    for (int i = 0; i < exact_sum::limbs; ++i) w.u64(static_cast<std::uint64_t>(sum_.limb(i)));
+    for (int i = 0; i < exact_sum::limbs; ++i) w.u64(static_cast<std::uint64_t>(squares_.limb(i)));
+    for (index_t i = -half_; i < half_; ++i) w.u64(bin(i));
+    w.finish();
+  }
+  /// @errors format when src is not what save() wrote.
+  static histogram load(vector_view<std::uint8_t const> src) {
+    detail::byte_reader r(src, observer_kind::histogram);
+    auto const half = static_cast<index_t>(r.u64());
+    if (half < 64 || half > 65536 || (half & (half - 1)) != 0 || src.size != histogram(64).serialized_size() + 16 * (half - 64))
+      fail(errc::format, "load: src says ", half, " bins a side, which does not fit its ", src.size, " bytes.");
+    histogram h(half);
+    h.exponent_ = static_cast<int>(static_cast<std::int64_t>(r.u64()));
+    h.count_ = static_cast<std::int64_t>(r.u64());
+    h.batches_ = static_cast<std::int64_t>(r.u64());
+    h.nan_ = static_cast<std::int64_t>(r.u64());
+    h.inf_ = static_cast<std::int64_t>(r.u64());
+    h.zeros_ = static_cast<std::int64_t>(r.u64());
+    h.min_ = r.f32();
+    h.max_ = r.f32();
+    for (int i = 0; i < exact_sum::limbs; ++i) h.sum_.set_limb(i, static_cast<std::int64_t>(r.u64()));
+    for (int i = 0; i < exact_sum::limbs; ++i) h.squares_.set_limb(i, static_cast<std::int64_t>(r.u64()));
+    std::uint64_t total = 0;
+    for (auto& c : h.counts_) total += c = r.u64();
+    if (total != static_cast<std::uint64_t>(h.count_) || h.exponent_ < lowest_exponent || h.exponent_ > 128 ||
+        (h.count_ > 0 && !(h.min_ <= h.max_ && is_finite(h.min_) && is_finite(h.max_))))
+      fail(errc::format, "load: src's counts, range and width contradict each other.");
+    return h;
+  }
+
+ private:
+  static constexpr index_t block = 2048;  // 8 KB: read twice, the second time from the L1 cache, which holds the counters too
+  static constexpr int lowest_exponent = -125;  // 1 / width stays a float
+
+  struct block_sums {
+    double sum = 0, squares = 0;
+  };
+
+  std::uint64_t& at(index_t i) noexcept { return counts_[i + half_]; }
+  // Bin -1 is the mirror of bin 0: an arithmetic shift maps -2, -1 to -1 and 0, 1 to 0.
+  static index_t merged(index_t i, int shift) noexcept { return i >> (shift < 40 ? shift : 40); }
+
+  void widen(int exponent) {
+    flush();
+    if (count_ > 0) {
+      int const shift = exponent - exponent_;
+      for (index_t i = 0; i < half_; ++i) {  // outwards from the middle: a target is never right of its source
+        std::uint64_t const up = at(i), down = at(-1 - i);
+        at(i) = at(-1 - i) = 0;
+        at(merged(i, shift)) += up;
+        at(merged(-1 - i, shift)) += down;
+      }
+    }
+    exponent_ = exponent;
+  }
+
+  void observe_block(float const* data, index_t n, block_sums& totals, isa max_isa) {
+    detail::block_moments m;
+    detail::observe_moments(data, n, m, max_isa);
+    totals.sum += m.sum;
+    totals.squares += m.squares;
+    zeros_ += m.zeros;
+    if (m.finite > 0) {
+      float const largest = -m.least > m.most ? -m.least : m.most;
+      int log_half = 0;
+      while ((index_t{1} << log_half) < half_) ++log_half;
+      int needed = frexp_of(largest).exponent - log_half;  // largest < 2^exponent = half * 2^needed
+      if (needed < lowest_exponent || largest == 0) needed = lowest_exponent;
+      if (count_ == 0 || needed > exponent_) widen(needed);
+      if (m.least < min_) min_ = m.least;
+      if (m.most > max_) max_ = m.most;
+    }
+    index_t done = 0;
+    if (m.finite == n && n >= 512) {
+      if (partial_.empty()) partial_ = buffer<std::uint16_t>(2 * (2 * half_));  // two tables, see observe_bins
+      if (partial_used_ > 2 * (65535 - block)) flush();  // half of the values may meet in one counter
+      done = n & ~index_t{15};
+      detail::observe_bins(data, done, ldexp_of(1.0f, -exponent_), static_cast<std::int32_t>(half_), partial_.data(), max_isa);
+      partial_used_ += done;
+    }
+    float const to_bins = ldexp_of(1.0f, -exponent_);
+    for (index_t i = done; i < n; ++i) {
+      float const x = data[i];
+      if (!is_finite(x)) {
+        ++(is_nan(x) ? nan_ : inf_);
+        continue;
+      }
+      auto const bin = static_cast<index_t>(abs_of(x) * to_bins);
+      ++at(x < 0 ? -1 - bin : bin);
+    }
+    count_ += m.finite;
+  }
+  /// Empties the 16-bit tables into the 64-bit one.
+  void flush() noexcept {
+    if (partial_used_ == 0) return;
+    for (index_t i = 0; i < 2 * half_; ++i) {
+      counts_[i] += static_cast<std::uint64_t>(partial_[i] + partial_[i + 2 * half_]);
+      partial_[i] = partial_[i + 2 * half_] = 0;
+    }
+    partial_used_ = 0;
+  }
+
+  void finish_batch(block_sums const& totals, index_t size) {
+    if (size > 0) ++batches_;
+    sum_.add(totals.sum);
+    squares_.add(totals.squares);
+  }
+
+  index_t half_;
+  int exponent_ = lowest_exponent;
+  std::int64_t count_ = 0, batches_ = 0, nan_ = 0, inf_ = 0, zeros_ = 0;
+  float min_ = __builtin_inff(), max_ = -__builtin_inff();
+  exact_sum sum_, squares_;
+  buffer<std::uint64_t> counts_;
+  buffer<std::uint16_t> partial_;
+  index_t partial_used_ = 0;
+};
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern::calibrate

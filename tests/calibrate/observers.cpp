@@ -1,0 +1,373 @@
+// Observers: what they count, that order does not matter, that they survive being saved, and what they refuse.
+#include "support/catch.hpp"
+
+#include <quern/calibrate/absolute_histogram.hpp>
+#include <quern/calibrate/per_channel.hpp>
+#include <quern/calibrate/recommend.hpp>
+#include <quern/calibrate/robust_min_max.hpp>
+#include <quern/calibrate/torch_histogram.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+using namespace quern;
+using namespace quern::calibrate;
+
+namespace {
+
+std::vector<float> normal(std::size_t n, unsigned seed, float sigma = 1) {
+  std::mt19937 g(seed);
+  std::normal_distribution<float> d(0, sigma);
+  std::vector<float> x(n);
+  for (float& v : x) v = d(g);
+  return x;
+}
+vector_view<float const> of(std::vector<float> const& x) { return {x.data(), static_cast<index_t>(x.size()), 1}; }
+
+template <class O>
+std::vector<std::uint8_t> saved(O const& o) {
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(o.serialized_size()));
+  o.save(view(bytes));
+  return bytes;
+}
+template <class F>
+std::string refusal(F f) {
+  try {
+    f();
+  } catch (error const& e) {
+    return e.what();
+  }
+  return "";
+}
+}  // namespace
+
+TEST_CASE("a histogram counts every value where its definition says", "[calibrate][histogram]") {
+  std::vector<float> x = normal(5003, 1);
+  x.insert(x.end(), {0.0f, -0.0f, 1.0f, -1.0f, 3.999f, -4.0f, 1e-40f, -1e-40f});
+  for (isa cap : all_isas) {
+    if (!supported(cap)) continue;
+    histogram h;
+    h.observe(of(x), cap);
+    REQUIRE(h.count() == static_cast<std::int64_t>(x.size()));
+    std::map<index_t, std::uint64_t> expected;
+    double sum = 0, squares = 0;
+    for (float v : x) {
+      auto const b = static_cast<index_t>(std::trunc(std::fabs(v) / h.width()));
+      ++expected[v < 0 ? -1 - b : b];
+      sum += v, squares += double(v) * v;
+    }
+    for (index_t i = -2048; i < 2048; ++i) REQUIRE(h.bin(i) == (expected.count(i) ? expected[i] : 0));
+    float const largest = *std::max_element(x.begin(), x.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+    CHECK(std::fabs(largest) < 2048 * h.width());
+    CHECK(std::fabs(largest) >= 1024 * h.width());
+    CHECK(h.range().min == *std::min_element(x.begin(), x.end()));
+    CHECK(h.range().max == *std::max_element(x.begin(), x.end()));
+    CHECK(h.zero_count() == 2);
+    CHECK(h.mean() == Approx(sum / x.size()).margin(1e-12));
+    CHECK(h.mean_square() == Approx(squares / x.size()).epsilon(1e-13));
+  }
+}
+
+TEST_CASE("a histogram has the same bits in any order, split over threads, and on every instruction set", "[calibrate][histogram]") {
+  std::vector<std::vector<float>> batches;
+  for (unsigned b = 0; b < 12; ++b) batches.push_back(normal(100 + 700 * b, b, std::ldexp(1.0f, static_cast<int>(b * 5 % 12) - 6)));
+  batches.push_back({1e30f, -1e-30f, 0.0f});
+  batches.push_back({});
+  batches.push_back(std::vector<float>(1000, 0.0f));
+  histogram forward;
+  for (auto const& b : batches) forward.observe(of(b));
+  for (isa cap : all_isas) {
+    if (!supported(cap)) continue;
+    histogram backward;
+    for (std::size_t i = batches.size(); i-- > 0;) backward.observe(of(batches[i]), cap);
+    CHECK(backward == forward);
+  }
+  std::mt19937 g(7);
+  for (int round = 0; round < 5; ++round) {
+    histogram parts[3];
+    std::shuffle(batches.begin(), batches.end(), g);
+    for (std::size_t i = 0; i < batches.size(); ++i) parts[i % 3].observe(of(batches[i]));
+    parts[2].merge(parts[0]);
+    parts[2].merge(parts[1]);
+    parts[2].merge(histogram());
+    CHECK(parts[2] == forward);
+    CHECK(saved(parts[2]) == saved(forward));
+  }
+}
+
+TEST_CASE("a histogram keeps NaN, infinities and huge values apart, whichever lane they are in", "[calibrate][histogram]") {
+  for (isa cap : all_isas) {
+    if (!supported(cap)) continue;
+    for (std::size_t bad = 0; bad < 600; bad += 37) {
+      std::vector<float> x = normal(600, 3);
+      std::vector<float> clean = x;
+      x[bad] = bad % 2 ? NAN : -INFINITY;
+      clean.erase(clean.begin() + static_cast<long>(bad));
+      histogram a, b;
+      a.observe(of(x), cap);
+      b.observe(of(clean), isa::baseline);
+      REQUIRE(a.count() == 599);
+      REQUIRE(a.nan_count() + a.inf_count() == 1);
+      REQUIRE(a.range() == b.range());
+      for (index_t i = -2048; i < 2048; ++i) REQUIRE(a.bin(i) == b.bin(i));
+    }
+  }
+  histogram h;
+  float const limits[] = {3.4028235e38f, -3.4028235e38f, 1e-45f, -1e-45f};
+  h.observe(view(limits));
+  CHECK(h.count() == 4);
+  CHECK(h.bin(0) == 1);
+  CHECK(h.bin(-1) == 1);
+  CHECK(h.mean() == 0);
+  CHECK(std::isfinite(h.mean_square()));
+}
+
+TEST_CASE("a histogram reads strided, half and double data, and matrices with gaps", "[calibrate][histogram]") {
+  std::vector<float> x = normal(3000, 5);
+  std::vector<double> d(x.begin(), x.end());
+  std::vector<float> spread(6000);
+  for (std::size_t i = 0; i < x.size(); ++i) spread[2 * i] = x[i];
+  histogram a, b, c, e;
+  a.observe(of(x));
+  b.observe(vector_view<float const>{spread.data(), 3000, 2});
+  c.observe(view(d));
+  CHECK(a == b);
+  CHECK(a == c);
+  e.observe(matrix_view<float const>{spread.data(), 3, 1000, 2000, 2});
+  CHECK(e.count() == 3000);
+  CHECK(e.bin(100) == a.bin(100));
+  std::vector<half> h(4096, half(0.5f));
+  histogram f;
+  f.observe(view(h));
+  CHECK(f.range() == real_range{0.5f, 0.5f});
+}
+
+TEST_CASE("sums are exact: order changes nothing, cancellation loses nothing", "[calibrate][exact_sum]") {
+  std::vector<double> terms = {1e38, 1.0, -1e38, 1e-40, 3e-45, -1e-40, 5.0, 1e76, -1e76, -2.5};
+  std::mt19937 g(1);
+  for (int i = 0; i < 20; ++i) {
+    std::shuffle(terms.begin(), terms.end(), g);
+    exact_sum s;
+    for (double t : terms) s.add(t);
+    CHECK(s.value() == 3.5);
+  }
+  exact_sum negative;
+  negative.add(-0.75);
+  negative.add(0.5);
+  CHECK(negative.value() == -0.25);
+}
+
+TEST_CASE("observers come back from bytes as they were, and damage is noticed", "[calibrate][serialize]") {
+  histogram h(256);
+  h.observe(of(normal(10000, 2)));
+  auto bytes = saved(h);
+  CHECK(histogram::load(vector_view<std::uint8_t const>(view(bytes))) == h);
+  std::vector<std::uint8_t> cut(bytes.begin(), bytes.end() - 1);
+  CHECK(refusal([&] { histogram::load(vector_view<std::uint8_t const>(view(cut))); }).find("cut off") != std::string::npos);
+  for (std::size_t at = 0; at < bytes.size(); at += 97) {
+    auto damaged = bytes;
+    damaged[at] ^= 0x10;
+    CHECK(refusal([&] { histogram::load(vector_view<std::uint8_t const>(view(damaged))); }) != "");
+  }
+  moving_average m(0.1f);
+  m.observe(of(normal(100, 1)));
+  m.observe(of(normal(100, 2)));
+  auto mb = saved(m);
+  CHECK(moving_average::load(vector_view<std::uint8_t const>(view(mb))).range() == m.range());
+  CHECK(refusal([&] { histogram::load(vector_view<std::uint8_t const>(view(mb))); }).find("kind 2") != std::string::npos);
+  robust_min_max r;
+  for (unsigned i = 0; i < 40; ++i) r.observe(of(normal(50, i)));
+  auto rb = saved(r);
+  CHECK(robust_min_max::load(vector_view<std::uint8_t const>(view(rb))).range() == r.range());
+  torch_histogram t;
+  t.observe(of(normal(5000, 4, 3)));
+  auto tb = saved(t);
+  CHECK(torch_histogram::load(vector_view<std::uint8_t const>(view(tb))).range() == t.range());
+  std::vector<std::uint8_t> small(10);
+  CHECK(refusal([&] { h.save(view(small)); }).find("serialized_size") != std::string::npos);
+}
+
+TEST_CASE("moving average follows PyTorch's recursion, robust aggregation drops odd batches", "[calibrate][observers]") {
+  moving_average m;
+  float const a[] = {-1.0f, 2.0f}, b[] = {-3.0f, 1.0f};
+  m.observe(view(a));
+  CHECK(m.range() == real_range{-1, 2});
+  m.observe(view(b));
+  CHECK(m.range() == real_range{-1.0f + 0.01f * (-3.0f + 1.0f), 2.0f + 0.01f * (1.0f - 2.0f)});
+  float const nothing[] = {NAN};
+  m.observe(view(nothing));
+  CHECK(m.batches() == 2);
+
+  robust_min_max r, s;
+  for (int i = 0; i < 100; ++i) {
+    float const batch[] = {-1.0f - 0.001f * i, i == 50 ? 1000.0f : 2.0f};
+    (i % 2 ? r : s).observe(view(batch));
+  }
+  r.merge(s);
+  CHECK(r.range(aggregate::mean, 0.02).max == 2.0f);
+  CHECK(r.range(aggregate::median, 0).max == 2.0f);
+  CHECK(r.range(aggregate::mean, 0).max == Approx(11.98));
+  CHECK(r.range(aggregate::median, 0.01).min == Approx(-1.0495));
+  CHECK(robust_min_max().range().empty());
+}
+
+TEST_CASE("percentiles leave out what they promise", "[calibrate][percentile]") {
+  histogram h;
+  auto const x = normal(100000, 9);
+  h.observe(of(x));
+  for (double percent : {90.0, 99.0, 99.9, 100.0}) {
+    real_range const r = by_percentile{percent}.range<symmetric<>>(h);
+    auto const outside = std::count_if(x.begin(), x.end(), [&](float v) { return v < r.min || v > r.max; });
+    CHECK(outside <= static_cast<long>((100 - percent) / 100 * 100000 + 0.5));
+    if (percent < 100) CHECK(outside > static_cast<long>((100 - percent) / 100 * 100000 * 0.9 - 20));
+    real_range const both = by_percentile{percent}.range<asymmetric<>>(h);
+    auto const below = std::count_if(x.begin(), x.end(), [&](float v) { return v < both.min; });
+    CHECK(below <= static_cast<long>((100 - percent) / 200 * 100000 + 0.5));
+  }
+  CHECK(refusal([&] { by_percentile{101}.range<symmetric<>>(h); }).find("percent is 101") != std::string::npos);
+}
+
+namespace {
+// The entropy search as the specification writes it, with none of our rearrangement.
+entropy_result slow_entropy(std::vector<double> h, int bits, index_t start) {
+  h[0] = h[1];
+  index_t const nq = index_t{1} << (bits - 1);
+  entropy_result best{0, 1e300};
+  for (index_t i = start; i <= static_cast<index_t>(h.size()); ++i) {
+    std::vector<double> p(h.begin(), h.begin() + i), q(static_cast<std::size_t>(i), 0.0);
+    for (std::size_t j = static_cast<std::size_t>(i); j < h.size(); ++j) p.back() += h[j];
+    std::vector<index_t> level(static_cast<std::size_t>(i));
+    std::vector<double> mass(static_cast<std::size_t>(nq)), count(static_cast<std::size_t>(nq));
+    for (index_t j = 0; j < i; ++j) {
+      level[j] = std::min<index_t>(nq - 1, static_cast<index_t>(std::floor(static_cast<double>(j * nq) / static_cast<double>(i))));
+      if (h[j] > 0) mass[level[j]] += h[j], count[level[j]] += 1;
+    }
+    double ps = 0, qs = 0, d = 0;
+    for (index_t j = 0; j < i; ++j) {
+      if (h[j] > 0) q[j] = mass[level[j]] / count[level[j]];
+      ps += p[j], qs += q[j];
+    }
+    for (index_t j = 0; j < i; ++j)
+      if (p[j] > 0) d += q[j] > 0 ? p[j] / ps * std::log((p[j] / ps) / (q[j] / qs)) : 1e300;
+    if (d <= best.divergence) best = {i, d};
+  }
+  return best;
+}
+}  // namespace
+
+TEST_CASE("the entropy search equals the specification's own loops", "[calibrate][entropy]") {
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    absolute_histogram h(512);
+    auto x = normal(20000, seed);
+    if (seed >= 2)
+      for (float& v : x) v = v * v * v;
+    h.observe(of(x));
+    std::vector<double> counts;
+    for (index_t i = 0; i < h.size(); ++i) counts.push_back(static_cast<double>(h.bin(i)));
+    std::vector<std::uint64_t> whole;
+    for (double c : counts) whole.push_back(static_cast<std::uint64_t>(c));
+    auto const want = slow_entropy(counts, 8, 128);
+    auto const got = entropy_threshold(vector_view<std::uint64_t const>(view(whole)));
+    CHECK(got.bins == want.bins);
+    CHECK(got.divergence == Approx(want.divergence).margin(1e-12));
+    CHECK(h.entropy_amax() == Approx(static_cast<double>(want.bins) * h.width()));
+  }
+  std::vector<std::uint64_t> few(100, 1), none(300, 0);
+  CHECK(refusal([&] { entropy_threshold(vector_view<std::uint64_t const>(view(few))); }).find("at least first_candidate") != std::string::npos);
+  CHECK(refusal([&] { entropy_threshold(vector_view<std::uint64_t const>(view(none))); }).find("all counts are 0") != std::string::npos);
+}
+
+TEST_CASE("NVIDIA's collector keeps the first batch's width and grows", "[calibrate][absolute_histogram]") {
+  absolute_histogram h(128);
+  float const first[] = {1.0f, -0.5f}, second[] = {2.5f, 0.0f};
+  h.observe(view(first));
+  CHECK(h.size() == 128);
+  h.observe(view(second));
+  CHECK(h.width() == 1.0 / 128);
+  CHECK(h.size() == 320);
+  CHECK(h.bin(319) == 1);
+  CHECK(h.bin(127) == 1);
+  CHECK(h.bin(64) == 1);
+  CHECK(h.percentile_amax(50) == 0.5);
+  CHECK(h.mse_amax(8) > 2.4);
+  float const absurd[] = {1e30f};
+  CHECK(refusal([&] { h.observe(view(absurd)); }).find("representative") != std::string::npos);
+}
+
+TEST_CASE("the exact grid on a histogram finds the theory's step, and nothing proposed is better", "[calibrate][exact_grid]") {
+  auto const x = normal(400000, 11, 0.37f);
+  histogram h;
+  h.observe(of(x));
+  auto const r = recommend<symmetric<s4>>(h, of(x));
+  CHECK(std::string(r.best.name) == "exact_grid");
+  CHECK(r.best.params.scale == Approx(0.37 * 0.33861).epsilon(0.01));
+  CHECK(r.best.measured_sqnr == Approx(19.26).margin(0.05));
+  CHECK(std::fabs(r.best.predicted_sqnr - r.best.measured_sqnr) < 0.05);
+  for (int i = 0; i < r.count; ++i) {
+    CHECK(r.all[i].predicted_sqnr <= r.all[1].predicted_sqnr + 1e-3);
+    CHECK(std::fabs(r.all[i].predicted_sqnr - r.all[i].measured_sqnr) < 0.1);
+    CHECK(r.all[i].measured_sqnr < 6.0206 * 4);
+  }
+  CHECK(r.count == static_cast<int>(calibrators::size));
+  CHECK(r.concerns == concern::one_batch);
+
+  std::vector<float> skewed(100000);
+  for (std::size_t i = 0; i < skewed.size(); ++i) skewed[i] = std::exp(x[i] * 3) - 0.4f;
+  auto const u = recommend<asymmetric<u4>>(of(skewed));
+  CHECK(std::string(u.best.name) == "exact_grid");
+  CHECK(u.best.measured_sqnr > u.all[0].measured_sqnr + 3);
+  CHECK(any(u.concerns & concern::outliers));
+}
+
+TEST_CASE("unrepresentative data is reported, never a crash", "[calibrate][recommend]") {
+  auto const concerns = [](std::vector<float> x) { return recommend<symmetric<>>(of(x)).concerns; };
+  CHECK(any(concerns({}) & concern::empty));
+  CHECK(any(concerns({NAN, NAN}) & concern::not_a_number));
+  CHECK(any(concerns({NAN, NAN}) & concern::empty));
+  CHECK(any(concerns({0, 0, -0.0f}) & concern::all_zero));
+  CHECK(any(concerns({3, 3, 3}) & concern::constant));
+  CHECK(any(concerns({1, INFINITY}) & concern::infinite));
+  CHECK(any(concerns({1, 2}) & concern::few_values));
+  std::vector<float> spike(5000, 0.01f);
+  spike[77] = 100;
+  CHECK(any(concerns(spike) & concern::outliers));
+  std::vector<float> const constant(2000, 3.0f);
+  auto const r = recommend<asymmetric<u8>>(of(constant));
+  CHECK(r.best.params.scale * (255 - static_cast<float>(r.best.params.zero_point)) >= 2.99f);
+  for (unsigned bit = 1; bit <= 128; bit *= 2) CHECK(std::string(text(static_cast<concern>(bit))).size() > 20);
+  CHECK(refusal([] { by_mse{}.range<symmetric<>>(histogram()); }).find("no finite value") != std::string::npos);
+  CHECK(refusal([] { histogram h(1000); }).find("power of two") != std::string::npos);
+  CHECK(refusal([] { histogram h(256); h.merge(histogram(512)); }).find("must be equal") != std::string::npos);
+  CHECK(refusal([] { histogram().observe(vector_view<float const>{nullptr, 3, 1}); }).find("null") != std::string::npos);
+  CHECK(refusal([] { moving_average m(0); }).find("constant is 0") != std::string::npos);
+}
+
+TEST_CASE("per-channel observers see their own channel", "[calibrate][per_channel]") {
+  std::vector<float> m = {1, -20, 300, 2, -10, 400, 0.5f, -5, 100, 4, -1, 200};  // 4 x 3
+  per_channel_observer<histogram> columns(3), rows(4), pixels(3);
+  columns.observe_columns(row_major<float const>(m.data(), 4, 3));
+  rows.observe_rows(row_major<float const>(m.data(), 4, 3));
+  pixels.observe_channels(nhwc<float const>(m.data(), 1, 2, 2, 3));
+  CHECK(columns[1].range() == real_range{-20, -1});
+  CHECK(rows[0].range() == real_range{-20, 300});
+  CHECK(pixels[2].range() == columns[2].range());
+  auto copy = columns;
+  copy.merge(pixels);
+  CHECK(copy[0].count() == 8);
+  auto const ranges = copy.ranges();
+  auto const p = choose_params<symmetric<s8, per_channel<1>>>(view(ranges));
+  CHECK(p.scales[2] == 400.0f / 127);
+  CHECK(refusal([&] { rows.observe_rows(row_major<float const>(m.data(), 3, 4)); }).find("must be equal") != std::string::npos);
+  // NCHW through NHWC indices is not contiguous: the same channels
+  std::vector<float> planar(12);
+  for (int c = 0; c < 3; ++c)
+    for (int p2 = 0; p2 < 4; ++p2) planar[static_cast<std::size_t>(c * 4 + p2)] = m[static_cast<std::size_t>(p2 * 3 + c)];
+  per_channel_observer<histogram> nchw_observer(3);
+  nchw_observer.observe_channels(nchw<float const>(planar.data(), 1, 3, 2, 2));
+  for (index_t c = 0; c < 3; ++c) CHECK(nchw_observer[c].range() == columns[c].range());
+}
