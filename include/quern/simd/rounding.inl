@@ -1,0 +1,86 @@
+// rounding.inl — rounding modes on vectors, from nearest_even, round_down, round_up and truncate. Included once per instruction
+// set, in its namespace.
+//
+// to_integral(v, mode) equals Mode::to_integral in every lane (the sign of a zero excepted), NaN and infinities included;
+// to_i32(v, mode) is the same as an int32, for |v| <= 2^31 - 128.
+
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::half_even) {
+  return nearest_even(v);
+}
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::floor) {
+  return round_down(v);
+}
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::ceil) {
+  return round_up(v);
+}
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::toward_zero) {
+  return truncate(v);
+}
+
+namespace inner {
+QUERN_INLINE f32s constant_like(f32s, double x) { return broadcast(static_cast<float>(x)); }
+QUERN_INLINE f64s constant_like(f64s, double x) { return broadcast(x); }
+/// |v - trunc(v)|, exact; NaN for NaN and infinities.
+template <class V>
+QUERN_INLINE V fraction_of(V v, V t) {
+  return abs(sub(v, t));
+}
+template <class V>
+QUERN_INLINE V away_if(mask m, V v, V t) {
+  return select(m, add(t, copysign(constant_like(v, 1.0), v)), t);
+}
+template <class V>
+QUERN_INLINE mask is_negative(V v) {
+  return less(v, constant_like(v, 0.0));
+}
+}  // namespace inner
+
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::half_away) {
+  V const t = truncate(v);
+  return inner::away_if(less_equal(inner::constant_like(v, 0.5), inner::fraction_of(v, t)), v, t);
+}
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::half_toward_zero) {
+  V const t = truncate(v);
+  return inner::away_if(less(inner::constant_like(v, 0.5), inner::fraction_of(v, t)), v, t);
+}
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::half_up) {
+  V const t = truncate(v), f = inner::fraction_of(v, t), half = inner::constant_like(v, 0.5);
+  mask const tie_up = mask_and(equal(f, half), mask_not(inner::is_negative(v)));
+  return inner::away_if(mask_or(less(half, f), tie_up), v, t);
+}
+template <class V>
+QUERN_INLINE V to_integral(V v, round_to::half_even_positive) {
+  V const t = truncate(v), f = inner::fraction_of(v, t), half = inner::constant_like(v, 0.5);
+  // A negative tie goes up, that is to t; everything else is half_even.
+  return select(mask_and(equal(f, half), inner::is_negative(v)), t, nearest_even(v));
+}
+/// A mode of the user's: lane by lane.
+template <class Mode>
+QUERN_INLINE f32s to_integral(f32s v, Mode) {
+  float x[lanes];
+  store(x, v);
+  for (int i = 0; i < lanes; ++i) x[i] = Mode::to_integral(x[i]);
+  return load(static_cast<float const*>(x));
+}
+template <class Mode>
+QUERN_INLINE f64s to_integral(f64s v, Mode) {
+  double x[lanes];
+  store(x, v);
+  for (int i = 0; i < lanes; ++i) x[i] = Mode::to_integral(x[i]);
+  return load(static_cast<double const*>(x));
+}
+
+template <class V, class Mode>
+QUERN_INLINE i32s to_i32(V v, Mode mode) {
+  if constexpr (std::is_same_v<Mode, round_to::half_even>)
+    return to_i32(v);
+  else
+    return to_i32(to_integral(v, mode));
+}
