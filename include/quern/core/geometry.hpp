@@ -144,7 +144,8 @@ constexpr window sliding_window(char const* op, extent in, extent kernel, extent
 ///     out position = i * stride - before + k * dilation
 ///     given:  out = (in - 1) * stride + reach - before - after (+ extra)        same:  out = in * stride
 ///
-/// `out` >= 1 overrides the size (TFLite gives the output shape; `before` follows from it as for the forward convolution).
+/// `out` >= 1 gives the size where several are possible: those whose forward convolution has `in` positions (TFLite stores the
+/// output's shape; PyTorch says output_padding). 0 is the smallest for given padding, in * stride for same.
 constexpr axis spreading_axis(char const* op, char const* name, index_t in, index_t kernel, index_t stride, index_t dilation,
                               padding_rule rule, index_t before, index_t after, index_t out) {
   if (kernel < 1 || stride < 1 || dilation < 1)
@@ -155,15 +156,22 @@ constexpr axis spreading_axis(char const* op, char const* name, index_t in, inde
   if (rule == padding_rule::given) {
     if (before < 0 || after < 0)
       fail(errc::argument, op, ": the padding along the ", name, " is ", before, " before and ", after, " after; it must not be negative.");
-    if (out < 1) a.out = (in - 1) * stride + a.reach() - before - after;
+    index_t const natural = (in - 1) * stride + a.reach() - before - after;
+    if (out < 1) a.out = natural;
+    if (a.out < natural || a.out >= natural + stride)
+      fail(errc::shape, op, ": along the ", name, " the output has ", a.out, " positions; ", in, " inputs with this kernel, stride and padding give ",
+           natural, " to ", natural + stride - 1, ".");
   } else {
     if (out < 1) a.out = in * stride;
+    if (a.out <= (in - 1) * stride || a.out > in * stride)
+      fail(errc::shape, op, ": along the ", name, " the output has ", a.out, " positions; ", in, " inputs with stride ", stride, " and padding `same` give ",
+           (in - 1) * stride + 1, " to ", in * stride, ".");
     // The forward convolution of `out` positions with this stride, kernel and padding rule would give `in` positions.
     index_t const needed = (in - 1) * stride + a.reach() - a.out, total = needed > 0 ? needed : 0;
     a.before = rule == padding_rule::same ? total / 2 : total - total / 2;
   }
   if (a.out < 1)
-    fail(errc::shape, op, ": along the ", name, " ", in, " inputs with stride ", stride, " and padding ", before, " + ", after,
+    fail(errc::shape, op, ": along the ", name, ", ", in, " inputs with stride ", stride, " and padding ", before, " + ", after,
          " leave an output of ", a.out, "; it must be at least 1.");
   return a;
 }
