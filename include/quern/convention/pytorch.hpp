@@ -1,0 +1,214 @@
+// pytorch.hpp — PyTorch's quantized tensors, engine by engine.
+//
+//     quantize_per_tensor    q = clamp(int64(zero_point + half_even(x * (1 / f32(scale))))), the sum in float32
+//     quantized::linear      q = clamp(half_even(f32(acc) * f32(Sa Sw) / Sy) + zero_point)
+//     quantized::add         dequantize, add in float32, quantize;   quantized::mul   half_even((a-za)(b-zb) * m) + zero_point
+//
+//     pytorch           the generic x86 path (builds without FBGEMM, Debian's among them; engine "none"): the int64 conversion turns
+//                       NaN, both infinities and everything beyond 2^63 into the lowest code
+//     pytorch_onednn    engine "onednn": the same integers; its own post-ops add the zero point as a float, which rounds alike
+//     pytorch_fbgemm    engine "fbgemm" / "x86": FBGEMM's quantize (NaN to the highest code), the rest alike
+//     pytorch_qnnpack   engine "qnnpack", what PyTorch Mobile runs: addition in 22-bit fixed point, pooling without the zero point
+//
+// Scales are stored as double and cast to float before use. Parameters: the observers' formula (torch.ao.quantization), with
+// 127.5 steps to each side where symmetric. Sources: pytorch/pytorch aten/src/ATen/native/quantized/{AffineQuantizerBase,
+// FakeQuantPerTensorAffine}.cpp, cpu/kernels/QuantizedOpKernels.cpp, cpu/qnnpack/src/qnnpack/requantization.h,
+// torch/ao/quantization/{observer,utils}.py.
+#pragma once
+
+#include "fbgemm.hpp"
+#include "fixed_add.hpp"
+
+QUERN_FP_BEGIN
+
+namespace quern::convention {
+
+/// One element of fake quantization: the value, and whether its gradient passes.
+struct fake_quantized {
+  float value = 0;
+  bool passes = false;
+};
+
+/// Learnable (LSQ) fake quantization of one element: its value and its shares of the gradients, all before the factor g.
+struct fake_quantized_learnable {
+  float value = 0;
+  float dx = 0, dscale = 0, dzero_point = 0;
+};
+
+namespace detail {
+
+/// quantized::mul: the multiplier is f32(f32(Sa Sb) * (1 / Sy)), the product exact.
+template <class Code>
+struct pytorch_mul {
+  std::int32_t lhs_zero_point = 0, rhs_zero_point = 0;
+  float multiplier = 0;
+  std::int32_t zero_point = 0;
+  limits clamped{};
+
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
+    float const v = rounded(static_cast<float>((a - lhs_zero_point) * (b - rhs_zero_point)) * multiplier);
+    return rounded_code<round_to::half_even>(v, zero_point, clamped, clamped.min);
+  }
+};
+
+/// avg_pool2d of the generic kernel: the mean of the raw codes, so the zero point is inside of the rounding.
+struct raw_average {
+  limits clamped{};
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t sum, std::int32_t n) const noexcept {
+    float const v = rounded(static_cast<float>(sum) * (1.0f / static_cast<float>(n)));
+    return rounded_code<round_to::half_even>(v, 0, clamped, clamped.min);
+  }
+};
+
+/// avg_pool2d of QNNPACK: the mean without its zero point, which is added after the rounding.
+struct centred_average {
+  float ratio = 1;  ///< Sx / Sy, 1 for avg_pool2d
+  std::int32_t src_zero_point = 0, zero_point = 0;
+  limits clamped{};
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t sum, std::int32_t n) const noexcept {
+    auto const centred = wrap32(static_cast<std::int64_t>(sum) - static_cast<std::int64_t>(n) * src_zero_point);
+    float const v = rounded(static_cast<float>(centred) * (ratio / static_cast<float>(n)));
+    return rounded_code<round_to::half_even>(v, zero_point, clamped, clamped.min);
+  }
+};
+
+}  // namespace detail
+
+struct pytorch {
+  static constexpr char const* name = "pytorch";
+  using rounding = round_to::half_even;
+  using rescaling = rescale::float_multiply<round_to::half_even>;
+  static constexpr nan_code nan = nan_code::lowest;
+  static constexpr zero_point_place place = zero_point_place::after_rounding;
+  static constexpr scale_form form = scale_form::reciprocal;
+
+  /// _calculate_qparams of an affine observer over codes qmin..qmax: float32, eps = FLT_EPSILON, the quotient rounded and then
+  /// subtracted. Nothing seen: {1, 0}.
+  QUERN_INLINE static constexpr scale_zero_point calculate_qparams(real_range r, std::int32_t qmin, std::int32_t qmax) noexcept {
+    if (r.empty()) return {};
+    float const min = r.min < 0 ? r.min : 0.0f, max = r.max > 0 ? r.max : 0.0f;
+    float scale = (max - min) / static_cast<float>(qmax - qmin);
+    if (!(scale > 1.1920928955078125e-07f)) scale = 1.1920928955078125e-07f;
+    std::int64_t const z = qmin - static_cast<std::int64_t>(clamp(rounding::to_integral(min / scale), -4e9f, 0.0f));
+    return {scale, static_cast<std::int32_t>(clamp<std::int64_t>(z, qmin, qmax))};
+  }
+  /// The same of a symmetric one: (qmax - qmin) / 2 steps to each side, which is 127.5 for 8 bits. Zero point 0, 128 for quint8, or
+  /// floor((qmin + qmax) / 2) of a range of your own.
+  QUERN_INLINE static constexpr scale_zero_point calculate_qparams_symmetric(real_range r, std::int32_t qmin, std::int32_t qmax,
+                                                                             std::int32_t zero_point) noexcept {
+    if (r.empty()) return {};
+    float const below = r.min < 0 ? -r.min : 0.0f, above = r.max > 0 ? r.max : 0.0f, largest = below > above ? below : above;
+    float const scale = largest / (static_cast<float>(qmax - qmin) / 2);
+    return {scale > 1.1920928955078125e-07f ? scale : 1.1920928955078125e-07f, zero_point};
+  }
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr scale_zero_point choose(real_range r) noexcept {
+    return calculate_qparams(r, code_of_t<Code>::min, code_of_t<Code>::max);
+  }
+
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr typename code_of_t<Code>::storage quantize(float x, affine p) noexcept {
+    return static_cast<typename code_of_t<Code>::storage>(clamp<std::int64_t>(
+        converted(static_cast<float>(p.zero_point) + rounding::to_integral(rounded(x * (1.0f / p.scale)))), code_of_t<Code>::min, code_of_t<Code>::max));
+  }
+  /// Embedding weights have a float zero point, inside of the rounding: half_even(x * inverse + zero_point); scale 0 counts as 1.
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr typename code_of_t<Code>::storage quantize_float_qparams(float x, float scale, float zero_point) noexcept {
+    float const inverse = scale == 0 ? 1.0f : 1.0f / scale;
+    return static_cast<typename code_of_t<Code>::storage>(clamp<std::int64_t>(
+        converted(rounding::to_integral(rounded(x * inverse) + zero_point)), code_of_t<Code>::min, code_of_t<Code>::max));
+  }
+  QUERN_INLINE static constexpr float dequantize(std::int32_t q, affine p) noexcept {
+    return p.scale * static_cast<float>(static_cast<std::int64_t>(q) - p.zero_point);
+  }
+  QUERN_INLINE static constexpr float effective_scale(float src, float weight, float dst) noexcept { return rounded(src * weight) / dst; }
+  /// quantized::linear's bias: int32 in steps of Sa Sw, by reciprocal.
+  QUERN_INLINE static constexpr std::int32_t quantize_bias(float bias, float src, float weight) noexcept {
+    return rescale::detail::saturated_int32(rounding::to_integral(rounded(bias * (1.0f / rounded(src * weight)))));
+  }
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto output_stage(float src, float weight, affine y, limits l = limits_of<Code>) noexcept {
+    return detail::rescale_stage<rescaling>{{effective_scale(src, weight, y.scale)}, y.zero_point, l};
+  }
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {
+    return detail::float_add<pytorch, Code>{a, b, y, l};
+  }
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto mul(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {
+    return detail::pytorch_mul<Code>{a.zero_point, b.zero_point, rounded(rounded(a.scale * b.scale) * (1.0f / y.scale)), y.zero_point, l};
+  }
+  /// Of the codes; both sides share their quantization, as the operator has it.
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto average_pool(affine, affine, limits l = limits_of<Code>) noexcept {
+    return detail::raw_average{l};
+  }
+  QUERN_INLINE static constexpr std::int32_t relu(std::int32_t q, affine p) noexcept { return q > p.zero_point ? q : p.zero_point; }
+
+  /// fake_quantize_per_tensor_affine: the gradient passes where the unclamped code is within qmin..qmax.
+  /// `int64_first`: releases up to 2.1, which turn NaN and infinities into qmin; later ones clamp as floats (NaN to qmin, +inf to qmax).
+  QUERN_INLINE static constexpr fake_quantized fake_quantize(float x, affine p, std::int32_t qmin, std::int32_t qmax,
+                                                             bool int64_first = true) noexcept {
+    float const q = static_cast<float>(p.zero_point) + rounding::to_integral(rounded(x * (1.0f / p.scale)));
+    bool const passes = q >= static_cast<float>(qmin) && q <= static_cast<float>(qmax);
+    std::int64_t const code = int64_first ? clamp<std::int64_t>(converted(q), qmin, qmax)
+                              : is_nan(q) ? qmin
+                                          : static_cast<std::int64_t>(clamp(q, static_cast<float>(qmin), static_cast<float>(qmax)));
+    return {rounded(static_cast<float>(code - p.zero_point) * p.scale), passes};
+  }
+  /// _fake_quantize_learnable_per_tensor_affine: shares of the gradients for an incoming gradient of 1. The zero point is a float
+  /// parameter, rounded and clamped first. Multiply dscale and dzero_point by the caller's grad_factor.
+  QUERN_INLINE static constexpr fake_quantized_learnable fake_quantize_learnable(float x, float scale, float zero_point, std::int32_t qmin,
+                                                                                 std::int32_t qmax) noexcept {
+    auto const zp = static_cast<std::int64_t>(clamp(rounding::to_integral(zero_point), static_cast<float>(qmin), static_cast<float>(qmax)));
+    std::int64_t const q = converted(static_cast<float>(zp) + rounding::to_integral(rounded(x * (1.0f / scale))));
+    std::int64_t const c = clamp<std::int64_t>(q, qmin, qmax);
+    float const value = rounded(static_cast<float>(c - zp) * scale);
+    if (q < qmin) return {value, 0, static_cast<float>(qmin - zp), -scale};
+    if (q > qmax) return {value, 0, static_cast<float>(qmax - zp), -scale};
+    return {value, 1, (value - x) / scale, 0};
+  }
+
+ private:
+  /// float to int64 as x86 converts: everything outside, NaN included, is the lowest int64.
+  QUERN_INLINE static constexpr std::int64_t converted(float v) noexcept {
+    constexpr std::int64_t lowest = -0x7fffffffffffffff - 1;
+    return v >= -9223372036854775808.0f && v < 9223372036854775808.0f ? static_cast<std::int64_t>(v) : lowest;
+  }
+};
+
+struct pytorch_onednn : pytorch {
+  static constexpr char const* name = "pytorch_onednn";
+};
+
+struct pytorch_fbgemm : pytorch {
+  static constexpr char const* name = "pytorch_fbgemm";
+  static constexpr nan_code nan = fbgemm::nan;
+
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr typename code_of_t<Code>::storage quantize(float x, affine p) noexcept {
+    return fbgemm::quantize<Code>(x, p);
+  }
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {
+    return detail::float_add<pytorch_fbgemm, Code>{a, b, y, l};
+  }
+};
+
+struct pytorch_qnnpack : pytorch {
+  static constexpr char const* name = "pytorch_qnnpack";
+
+  /// @errors scale when the larger ratio is not in [2^-14, 2^8).
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) {
+    return detail::fixed_add<22, false>::make(a, b, y, l);
+  }
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto average_pool(affine x, affine y, limits l = limits_of<Code>) noexcept {
+    return detail::centred_average{x.scale / y.scale, x.zero_point, y.zero_point, l};
+  }
+};
+
+}  // namespace quern::convention
+
+QUERN_FP_END
