@@ -1,17 +1,55 @@
 // quern.hpp — everything except quern/eigen/ and quern/compress/, which need Eigen.
+//
+// The rooms in the order of the data; each line is something that a program may also include alone.
 #pragma once
 
 #include "core/buffer.hpp"
+#include "core/elementary.hpp"
 #include "core/error.hpp"
-#include "core/integers.hpp"
-#include "core/math.hpp"
+#include "core/geometry.hpp"
 #include "core/packed_int.hpp"
 #include "core/reals.hpp"
 #include "core/saturate.hpp"
+#include "core/shape.hpp"
 #include "core/type_list.hpp"
 #include "core/views.hpp"
+
 #include "cpu/report.hpp"
-#include "rescale/rescales.hpp"
+
 #include "round/modes.hpp"
+#include "round/stochastic.hpp"
+
+#include "rescale/rescales.hpp"
+
+#include "fixed_point/activation.hpp"
+#include "fixed_point/elementwise.hpp"
+#include "fixed_point/normalize.hpp"
+#include "fixed_point/softmax.hpp"
+
 #include "scheme/choose_params.hpp"
 #include "scheme/schemes.hpp"
+
+#include "calibrate/absolute_histogram.hpp"
+#include "calibrate/calibrators.hpp"
+#include "calibrate/min_max.hpp"
+#include "calibrate/moving_average.hpp"
+#include "calibrate/observe.hpp"
+#include "calibrate/per_channel.hpp"
+#include "calibrate/recommend.hpp"
+#include "calibrate/robust_min_max.hpp"
+#include "calibrate/torch_histogram.hpp"
+
+#include "pack/packed_matrix.hpp"
+#include "pack/proof.hpp"
+
+#include "epilogue/epilogue.hpp"
+
+#include "dispatch/executor.hpp"
+#include "dispatch/thread_pool.hpp"
+
+#include "ops/arena.hpp"
+#include "ops/gemm.hpp"
+#include "ops/shape.hpp"
+
+#include "reference/conv.hpp"
+#include "reference/layers.hpp"

@@ -18,7 +18,7 @@ struct gemm_options {
   executor_ref executor{};       ///< serial unless given
   workspace_view workspace{};    ///< none: a buffer that belongs to the thread, which grows when it must
   bool wide = false;             ///< int64 accumulators: any k; slower
-  code_range lhs_range{0, -1};   ///< a promise: all of lhs lies within; lifts the bound on k. Empty: the range of its type
+  lhs_codes lhs_range{0, -1};   ///< a promise: all of lhs lies within; lifts the bound on k. Empty: the range of its type
 };
 
 /// Refuses at compile time a depth at which int32 accumulators could overflow.

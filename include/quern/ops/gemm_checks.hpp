@@ -73,7 +73,7 @@ void check_scales(char const* what, one_or_each<float> const& v, T count) {
 
 /// Refuses a depth at which an accumulator could leave int32: first by the types and zero points, then by the weights at hand.
 template <class Rhs, class E>
-void check_depth(code_range lhs, packed_matrix_view<Rhs> const& rhs, E const& e, gemm_options const& options, index_t m) {
+void check_depth(lhs_codes lhs, packed_matrix_view<Rhs> const& rhs, E const& e, gemm_options const& options, index_t m) {
   using b = code_of_t<Rhs>;
   if (options.lhs_range.min <= options.lhs_range.max) lhs = options.lhs_range;
   index_t const depth = rhs.group() > 0 && rhs.group() < rhs.k() ? rhs.group() : rhs.k();
@@ -181,7 +181,7 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
   if (options.workspace.data != nullptr && reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64 != 0)
     fail(errc::argument, "gemm: workspace starts ", reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64,
          " bytes behind a 64-byte boundary; it must start on one.");
-  if (!options.wide && k > 0 && n > 0 && m > 0) check_depth(code_range{a::min, a::max}, rhs, e, options, m);
+  if (!options.wide && k > 0 && n > 0 && m > 0) check_depth(lhs_codes{a::min, a::max}, rhs, e, options, m);
 }
 
 }  // inline namespace QUERN_ABI

@@ -14,7 +14,7 @@
 namespace quern {
 
 /// Activations are promised to lie within [min, max].
-struct code_range {
+struct lhs_codes {
   std::int32_t min = 0, max = 0;
 };
 
@@ -41,7 +41,7 @@ consteval index_t max_depth() {
 ///
 /// Exact: some activations attain them. `rhs_zero_point` is one for all columns or one a column (pointer not null).
 template <class Rhs>
-depth_proof prove(packed_matrix_view<Rhs> const& rhs, code_range range, std::int32_t lhs_zero_point = 0,
+depth_proof prove(packed_matrix_view<Rhs> const& rhs, lhs_codes range, std::int32_t lhs_zero_point = 0,
                   std::int32_t rhs_zero_point = 0, std::int32_t const* rhs_zero_points = nullptr) {
   depth_proof proof;
   std::int64_t const lo = std::int64_t{range.min} - lhs_zero_point, hi = std::int64_t{range.max} - lhs_zero_point;
