@@ -24,6 +24,8 @@ QUERN_INLINE V to_integral(V v, round_to::toward_zero) {
 namespace inner {
 QUERN_INLINE f32s constant_like(f32s, double x) { return broadcast(static_cast<float>(x)); }
 QUERN_INLINE f64s constant_like(f64s, double x) { return broadcast(x); }
+float scalar_of(f32s);
+double scalar_of(f64s);
 /// |v - trunc(v)|, exact; NaN for NaN and infinities.
 template <class V>
 QUERN_INLINE V fraction_of(V v, V t) {
@@ -62,19 +64,13 @@ QUERN_INLINE V to_integral(V v, round_to::half_even_positive) {
   return select(mask_and(equal(f, half), inner::is_negative(v)), t, nearest_even(v));
 }
 /// A mode of the user's: lane by lane.
-template <class Mode>
-QUERN_INLINE f32s to_integral(f32s v, Mode) {
-  float x[lanes];
-  store(x, v);
-  for (int i = 0; i < lanes; ++i) x[i] = Mode::to_integral(x[i]);
-  return load(static_cast<float const*>(x));
-}
-template <class Mode>
-QUERN_INLINE f64s to_integral(f64s v, Mode) {
-  double x[lanes];
-  store(x, v);
-  for (int i = 0; i < lanes; ++i) x[i] = Mode::to_integral(x[i]);
-  return load(static_cast<double const*>(x));
+template <class V, class Mode>
+QUERN_INLINE V to_integral(V v, Mode) {
+  using scalar = decltype(inner::scalar_of(v));
+  scalar x[lanes];
+  store(static_cast<scalar*>(x), v);
+  for (scalar& e : x) e = Mode::to_integral(e);
+  return load(static_cast<scalar const*>(x));
 }
 
 template <class V, class Mode>

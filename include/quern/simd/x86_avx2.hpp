@@ -324,6 +324,22 @@ QUERN_INLINE void store(void* p, words a) {
 QUERN_INLINE void stream(void* p, words a) {
   _mm256_stream_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(a.v, 0xd8));
 }
+/// Wrapping.
+QUERN_INLINE words add(words a, words b) { return {_mm256_add_epi16(a.v, b.v)}; }
+QUERN_INLINE bytes add(bytes a, bytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
+/// Words in their private order, to memory and back.
+QUERN_INLINE words load_private(void const* p) { return {_mm256_loadu_si256(static_cast<__m256i const*>(p))}; }
+QUERN_INLINE void store_private(void* p, words a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a.v); }
+QUERN_INLINE void store_first(void* p, bytes a, index_t n) {
+  char all[sizeof a];
+  store(static_cast<void*>(all), a);
+  for (index_t i = 0; i < n; ++i) static_cast<char*>(p)[i] = all[i];
+}
+QUERN_INLINE void store_first(void* p, words a, index_t n) {
+  std::int16_t all[sizeof a / 2];
+  store(static_cast<void*>(all), a);
+  __builtin_memcpy(p, all, static_cast<std::size_t>(n) * 2);
+}
 
 #include "rounding.inl"
 
