@@ -1,0 +1,132 @@
+// table_lookup.hpp — 256-entry byte tables by shuffles.
+//
+// A shuffle looks 16 entries up at once. The table is 16 such rows; byte x needs row x / 16 at place x % 16. pshufb writes 0 where an
+// index byte has its top bit set, so with i_r = x - 16 r (mod 256), clamped so that only values 0..15 stay below 128, the OR over the
+// 16 rows is the answer. The clamp is an unsigned saturating add of 112: 0..15 become 112..127, everything else 128 or more; pshufb
+// reads only the low four bits of those that pass, which 112 = 7 * 16 leaves alone.
+//
+//     instructions a row    sub, adds, shuffle, or = 4; 64 for 16 (SSE), 32 (AVX2) or 64 (AVX-512BW) bytes
+#pragma once
+
+#include "../core/integers.hpp"
+#include "../cpu/isa.hpp"
+
+#if QUERN_X86_64
+#include <immintrin.h>
+#endif
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+inline void look_up_plain(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+  for (index_t i = 0; i < n; ++i) dst[i] = table[src[i]];
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern
+
+#if QUERN_X86_64
+
+QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace sse41 {
+inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+  index_t i = 0;
+  __m128i const bias = _mm_set1_epi8(112), sixteen = _mm_set1_epi8(16);
+  for (; i + 16 <= n; i += 16) {
+    __m128i x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i)), y = _mm_setzero_si128();
+    for (int r = 0; r < 16; ++r) {
+      __m128i const row = _mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r));
+      y = _mm_or_si128(y, _mm_shuffle_epi8(row, _mm_adds_epu8(x, bias)));
+      x = _mm_sub_epi8(x, sixteen);
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), y);
+  }
+  for (; i < n; ++i) dst[i] = table[src[i]];
+}
+}  // namespace sse41
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+
+QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace avx2 {
+inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+  index_t i = 0;
+  __m256i const bias = _mm256_set1_epi8(112), sixteen = _mm256_set1_epi8(16);
+  for (; i + 64 <= n; i += 64) {  // two vectors: each table row is loaded once for both
+    __m256i x0 = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(src + i));
+    __m256i x1 = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(src + i + 32));
+    __m256i y0 = _mm256_setzero_si256(), y1 = y0;
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) {
+      __m256i const row = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r)));
+      y0 = _mm256_or_si256(y0, _mm256_shuffle_epi8(row, _mm256_adds_epu8(x0, bias)));
+      y1 = _mm256_or_si256(y1, _mm256_shuffle_epi8(row, _mm256_adds_epu8(x1, bias)));
+      x0 = _mm256_sub_epi8(x0, sixteen);
+      x1 = _mm256_sub_epi8(x1, sixteen);
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i), y0);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i + 32), y1);
+  }
+  for (; i < n; ++i) dst[i] = table[src[i]];
+}
+}  // namespace avx2
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+
+QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace avx512bw {
+// The table as 128 words in four registers: vpermi2w looks 64 of them up, so two and a blend give the word of x / 2; a shift by
+// 8 * (x & 1) picks its byte. Even and odd source bytes go separately.
+QUERN_INLINE __m512i look_up_words(__m512i t0, __m512i t1, __m512i t2, __m512i t3, __m512i x) noexcept {
+  __m512i const index = _mm512_srli_epi16(x, 1);  // x in 0..255 in each word
+  __m512i const low = _mm512_permutex2var_epi16(t0, index, t1), high = _mm512_permutex2var_epi16(t2, index, t3);
+  __mmask32 const upper = _mm512_test_epi16_mask(x, _mm512_set1_epi16(128));
+  __m512i const word = _mm512_mask_blend_epi16(upper, low, high);
+  __mmask32 const odd = _mm512_test_epi16_mask(x, _mm512_set1_epi16(1));
+  return _mm512_mask_srli_epi16(word, odd, word, 8);
+}
+inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+  __m512i const t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64), t2 = _mm512_loadu_si512(table + 128),
+                t3 = _mm512_loadu_si512(table + 192), low = _mm512_set1_epi16(255);
+  for (index_t i = 0; i < n; i += 64) {
+    __mmask64 const live = n - i >= 64 ? ~__mmask64{0} : (__mmask64{1} << (n - i)) - 1;
+    __m512i const x = _mm512_maskz_loadu_epi8(live, src + i);
+    __m512i const even = look_up_words(t0, t1, t2, t3, _mm512_and_si512(x, low));
+    __m512i const odd = look_up_words(t0, t1, t2, t3, _mm512_srli_epi16(x, 8));
+    _mm512_mask_storeu_epi8(dst + i, live, _mm512_or_si512(_mm512_and_si512(even, low), _mm512_slli_epi16(odd, 8)));
+  }
+}
+}  // namespace avx512bw
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+
+#endif
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+inline void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+#if QUERN_X86_64
+  if (i >= isa::avx512bw) return avx512bw::look_up(table, src, dst, n);
+  if (i >= isa::avx2) return avx2::look_up(table, src, dst, n);
+  if (i >= isa::sse41) return sse41::look_up(table, src, dst, n);
+#endif
+  static_cast<void>(i);
+  look_up_plain(table, src, dst, n);
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern

@@ -1,0 +1,97 @@
+// resize.hpp — nearest and bilinear resizing of NHWC codes, in TFLite's integer arithmetic.
+//
+// Positions are fixed point: the source coordinate of output o is o * scale (align_corners false), scale = in / out, or with
+// half_pixel_centers (o + 1/2) * scale - 1/2. Bilinear weights have 10 bits, and the result is rounded from 20, ties away; nearest
+// takes the floor (the nearest with align_corners or half pixel centres), in float32 as TFLite does.
+// Source: tensorflow/lite/kernels/internal/reference/{resize_bilinear.h,resize_nearest_neighbor.h}.
+#pragma once
+
+#include "../core/geometry.hpp"
+#include "../core/math.hpp"
+#include "../core/saturate.hpp"
+
+QUERN_FP_BEGIN
+
+namespace quern {
+
+struct resize_options {
+  bool align_corners = false;
+  bool half_pixel_centers = false;
+};
+
+namespace detail {
+inline namespace QUERN_ABI {
+
+template <class T>
+void check_resize(char const* op, tensor_view<T const> src, tensor_view<T> dst, resize_options o) {
+  if (src.n != dst.n || src.c != dst.c) fail(errc::shape, op, ": src has batch ", src.n, " and ", src.c, " channels, dst ", dst.n, " and ", dst.c, "; they must be equal.");
+  if (src.h < 1 || src.w < 1 || dst.h < 1 || dst.w < 1) fail(errc::shape, op, ": an image is empty.");
+  if (src.data == nullptr || dst.data == nullptr) fail(errc::null, op, ": ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (o.align_corners && o.half_pixel_centers) fail(errc::argument, op, ": align_corners and half_pixel_centers exclude each other.");
+}
+
+/// Source coordinate in 1/1024, and its two neighbours.
+struct bilinear_position {
+  index_t fraction, lower, upper;
+};
+constexpr bilinear_position bilinear_at(index_t o, index_t in, index_t out, resize_options opt) noexcept {
+  std::int32_t scale = static_cast<std::int32_t>((1024 * in + out / 2) / out);
+  if (opt.align_corners && out > 1) scale = static_cast<std::int32_t>((1024 * (in - 1) + (out - 1) / 2) / (out - 1));
+  index_t const at = opt.half_pixel_centers ? o * scale + scale / 2 - 512 : o * scale;
+  index_t const lower = at / 1024 > 0 ? at / 1024 : 0, upper = (at + 1023) / 1024;
+  return {at - 1024 * lower, lower, upper < in - 1 ? upper : in - 1};
+}
+
+constexpr index_t nearest_at(index_t o, index_t in, index_t out, resize_options opt) noexcept {
+  float const scale = opt.align_corners && out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1)
+                                                   : static_cast<float>(in) / static_cast<float>(out);
+  float const at = rounded((static_cast<float>(o) + (opt.half_pixel_centers ? 0.5f : 0.0f)) * scale);
+  index_t i = static_cast<index_t>(opt.align_corners ? floor_of(at + 0.5f) : floor_of(at));
+  i = i < in - 1 ? i : in - 1;
+  return opt.half_pixel_centers && i < 0 ? 0 : i;
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline namespace QUERN_ABI {
+
+/// @types any. @errors shape, null, argument.
+template <class T>
+void resize_nearest(tensor_view<T const> src, tensor_view<T> dst, resize_options o = {}) {
+  detail::check_resize("resize_nearest", src, dst, o);
+  for (index_t b = 0; b < dst.n; ++b)
+    for (index_t y = 0; y < dst.h; ++y) {
+      index_t const sy = detail::nearest_at(y, src.h, dst.h, o);
+      for (index_t x = 0; x < dst.w; ++x) {
+        index_t const sx = detail::nearest_at(x, src.w, dst.w, o);
+        for (index_t c = 0; c < dst.c; ++c) dst(b, y, x, c) = src(b, sy, sx, c);
+      }
+    }
+}
+
+/// @types s8, u8, s16. @rounds once, half away from zero, from 20 fraction bits. @errors shape, null, argument.
+template <class T>
+void resize_bilinear(tensor_view<T const> src, tensor_view<T> dst, resize_options o = {}) {
+  detail::check_resize("resize_bilinear", src, dst, o);
+  for (index_t b = 0; b < dst.n; ++b)
+    for (index_t y = 0; y < dst.h; ++y) {
+      auto const py = detail::bilinear_at(y, src.h, dst.h, o);
+      for (index_t x = 0; x < dst.w; ++x) {
+        auto const px = detail::bilinear_at(x, src.w, dst.w, o);
+        for (index_t c = 0; c < dst.c; ++c) {
+          std::int64_t const sum = static_cast<std::int64_t>(src(b, py.lower, px.lower, c)) * (1024 - py.fraction) * (1024 - px.fraction) +
+                                   static_cast<std::int64_t>(src(b, py.upper, px.lower, c)) * py.fraction * (1024 - px.fraction) +
+                                   static_cast<std::int64_t>(src(b, py.lower, px.upper, c)) * (1024 - py.fraction) * px.fraction +
+                                   static_cast<std::int64_t>(src(b, py.upper, px.upper, c)) * py.fraction * px.fraction;
+          std::int64_t const half = sum > 0 ? 1 << 19 : -(1 << 19);
+          dst(b, y, x, c) = saturate<T>((sum + half) / (1 << 20));
+        }
+      }
+    }
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+
+QUERN_FP_END
