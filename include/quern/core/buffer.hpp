@@ -23,8 +23,13 @@ class buffer {
   QUERN_INLINE constexpr buffer(index_t size, T value) : data_(allocate(size)), size_(size > 0 ? size : 0) {
     for (index_t i = 0; i < size_; ++i) data_[i] = value;
   }
+  // memcpy, not a loop: an aggregate's implicit copy constructor is weak, and a loop in it would be vectorized for its unit.
   QUERN_INLINE constexpr buffer(buffer const& other) : data_(allocate(other.size_)), size_(other.size_) {
-    for (index_t i = 0; i < size_; ++i) data_[i] = other.data_[i];
+    if (std::is_constant_evaluated()) {
+      for (index_t i = 0; i < size_; ++i) data_[i] = other.data_[i];
+    } else if (size_ > 0) {
+      __builtin_memcpy(data_, other.data_, static_cast<std::size_t>(size_) * sizeof(T));
+    }
   }
   QUERN_INLINE constexpr buffer(buffer&& other) noexcept : data_(other.data_), size_(other.size_) {
     other.data_ = nullptr;

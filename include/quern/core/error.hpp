@@ -35,7 +35,9 @@ class error
  public:
   static constexpr int capacity = 512;
 
-  explicit error(errc code) noexcept : code_(code) {}
+  QUERN_INLINE explicit error(errc code) noexcept : code_(code) {}
+  QUERN_INLINE error(error const&) noexcept = default;
+  QUERN_INLINE error& operator=(error const&) noexcept = default;
   [[nodiscard]] errc code() const noexcept { return code_; }
 #if QUERN_EXCEPTIONS
   [[nodiscard]] char const* what() const noexcept override { return text_; }
@@ -43,7 +45,7 @@ class error
   [[nodiscard]] char const* what() const noexcept { return text_; }
 #endif
 
-  void append(char const* s) noexcept {
+  QUERN_INLINE void append(char const* s) noexcept {
     while (s != nullptr && *s != '\0' && size_ < capacity - 1) text_[size_++] = *s++;
     text_[size_] = '\0';
   }
