@@ -14,6 +14,8 @@ struct cmsis_nn {
   static constexpr char const* name = "cmsis_nn";
   using parameters = multiplier_shift;  ///< -31 <= shift <= 31
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 2147483647.5; }
   /// @errors scale: negative, NaN, or 2^31 and above.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return quantize_multiplier(detail::checked_scale(name, scale, 2147483647.5));
@@ -30,6 +32,8 @@ struct cmsis_nn_s64 {
   static constexpr int accumulator_bits = 48;
   using parameters = tflite_s64::parameters;
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 127.99999997; }
   /// @errors scale: as tflite_s64.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return from_multiplier(quantize_multiplier(detail::checked_scale(name, scale, 127.99999997)));

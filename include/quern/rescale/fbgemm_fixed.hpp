@@ -14,6 +14,8 @@ struct fbgemm_fixed {
   static constexpr char const* name = "fbgemm_fixed";
   using parameters = multiplier_shift;  ///< multiplier * 2^-shift, 1 <= shift
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale > 0 && scale < 1073741792.0; }
   /// The scale is rounded to float first, as FBGEMM holds it. @errors scale: not positive, NaN, or 2^30 and above as a float (shift < 1).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return choose_requantization_multiplier(static_cast<float>(detail::checked_scale(name, scale, 1073741792.0)));

@@ -39,6 +39,8 @@ struct float_multiply {
     float scale = 0;
   };
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 3.4028235677973366e38; }
   /// @errors scale: negative, NaN or infinite (as a float).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return {static_cast<float>(detail::checked_scale(name, scale, 3.4028235677973366e38))};
@@ -59,6 +61,8 @@ struct double_multiply {
     double scale = 0;
   };
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 1.7976931348623157e308; }
   /// @errors scale: negative, NaN or infinite.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return {detail::checked_scale(name, scale, 1.7976931348623157e308)};

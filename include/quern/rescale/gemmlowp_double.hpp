@@ -15,6 +15,8 @@ struct gemmlowp_double {
   static constexpr char const* name = "gemmlowp_double";
   using parameters = multiplier_shift;  ///< -31 <= shift <= 31
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 2147483647.5; }
   /// @errors scale: negative, NaN, or so large that its shift exceeds 31 (2^31 and above).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return quantize_multiplier(detail::checked_scale(name, scale, 2147483647.5));

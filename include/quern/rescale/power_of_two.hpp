@@ -20,12 +20,16 @@ struct power_of_two {
     std::int32_t shift = 0;
   };
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept {
+    auto const [fraction, exponent] = frexp_of(scale);
+    return fraction == 0.5 && exponent - 1 >= -62 && exponent - 1 <= 62;
+  }
   /// @errors scale: not a power of two from 2^-62 to 2^62.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
-    auto const [fraction, exponent] = frexp_of(scale);
-    if (fraction != 0.5 || exponent - 1 < -62 || exponent - 1 > 62)
+    if (!accepts(scale))
       fail(errc::scale, "power_of_two: the scale is ", scale, "; it must be a power of two from 2^-62 to 2^62.");
-    return {1 - exponent};
+    return {1 - frexp_of(scale).exponent};
   }
   QUERN_INLINE static constexpr std::int32_t apply(std::int32_t x, parameters p) noexcept {
     return apply(static_cast<std::int64_t>(x), p);

@@ -28,9 +28,13 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 /// A scale that must be a float in [2^-32, below).
+constexpr bool is_float_scale(double scale, double below) noexcept {
+  auto const s = static_cast<float>(scale);
+  return s >= 2.3283064365386963e-10f && static_cast<double>(s) < below;
+}
 constexpr float checked_float_scale(char const* policy, double scale, double below) {
   auto const s = static_cast<float>(scale);
-  if (!(s >= 2.3283064365386963e-10f) || !(static_cast<double>(s) < below))
+  if (!is_float_scale(scale, below))
     fail(errc::scale, policy, ": the scale is ", scale, "; it must be at least 2^-32 and, as a float, below ", below, ".");
   return s;
 }
@@ -42,6 +46,8 @@ struct qnnpack {
   static constexpr char const* name = "qnnpack";
   using parameters = multiplier_shift;  ///< multiplier in [2^30, 2^31), 0 <= shift <= 31, to the right
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return detail::is_float_scale(scale, 1.0); }
   /// @errors scale: as a float not in [2^-32, 1).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     auto const m = mantissa_shift::of(detail::checked_float_scale(name, scale, 1.0));
@@ -57,6 +63,8 @@ struct qnnpack_precise {
   static constexpr char const* name = "qnnpack_precise";
   using parameters = multiplier_shift;  ///< multiplier in [2^23, 2^24), 24 <= shift <= 55, to the right
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return detail::is_float_scale(scale, 1.0); }
   /// @errors scale: as a float not in [2^-32, 1).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     auto const m = mantissa_shift::of(detail::checked_float_scale(name, scale, 1.0));

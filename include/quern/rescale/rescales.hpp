@@ -32,6 +32,7 @@ template <class P>
 concept rescale_policy =
     std::is_trivially_copyable_v<typename P::parameters> && requires(std::int32_t x, typename P::parameters p) {
       { P::name } -> std::convertible_to<char const*>;
+      { P::accepts(0.5) } -> std::same_as<bool>;
       { P::from_real(0.5) } -> std::same_as<typename P::parameters>;
       { P::apply(x, p) } -> std::same_as<std::int32_t>;
     };
@@ -48,7 +49,7 @@ template <class P>
 consteval void require_rescale_policy() {
   static_assert(rescale_policy<P>,
                 "quern: Rescale must be a policy of quern::rescale (gemmlowp_double, tflite_single, float_multiply<>, "
-                "power_of_two<>, ...), or a type with the same name, parameters, from_real and apply.");
+                "power_of_two<>, ...), or a type with the same name, parameters, accepts, from_real and apply.");
 }
 
 }  // namespace quern

@@ -20,6 +20,8 @@ struct tflite_s64 {
     std::int32_t shift = 0;
   };
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 127.99999997; }
   /// @errors scale: negative, NaN, or above the contract's shift of 7 (about 2^7).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return from_multiplier(quantize_multiplier(detail::checked_scale(name, scale, 127.99999997)));

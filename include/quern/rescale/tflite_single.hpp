@@ -14,6 +14,8 @@ struct tflite_single {
   static constexpr char const* name = "tflite_single";
   using parameters = multiplier_shift;  ///< multiplier >= 0, -31 <= shift <= 30
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 1.7976931348623157e308; }
   /// Scales of 2^30 and above become (2^31 - 1, 30), as in TFLite. @errors scale: negative, NaN or infinite.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return quantize_multiplier_single_rounding(detail::checked_scale(name, scale, 1.7976931348623157e308));

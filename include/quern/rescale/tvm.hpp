@@ -19,6 +19,8 @@ struct tvm_upward_per_axis {
   static constexpr char const* name = "tvm_upward_per_axis";
   using parameters = multiplier_shift;  ///< shift <= 31
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 2147483647.5; }
   /// @errors scale: negative, NaN, or 2^31 and above.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return quantize_multiplier_tvm(detail::checked_scale(name, scale, 2147483647.5));
@@ -39,6 +41,8 @@ struct tvm_upward {
   static constexpr char const* name = "tvm_upward";
   using parameters = multiplier_shift;  ///< shift <= 31
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 2147483647.5; }
   /// @errors scale: negative, NaN, or 2^31 and above.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return quantize_multiplier_tvm(detail::checked_scale(name, scale, 2147483647.5));
@@ -55,6 +59,8 @@ struct tvm_to_nearest {
   static constexpr char const* name = "tvm_to_nearest";
   using parameters = multiplier_shift;  ///< shift <= 31
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return scale >= 0 && scale < 2147483647.5; }
   /// @errors scale: negative, NaN, or 2^31 and above.
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return quantize_multiplier_tvm(detail::checked_scale(name, scale, 2147483647.5));

@@ -19,6 +19,8 @@ struct xnnpack_fp32 {
   static constexpr char const* name = "xnnpack_fp32";
   using parameters = float_multiply<round_to::half_even>::parameters;
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return detail::is_float_scale(scale, 256.0); }
   /// @errors scale: as a float not in [2^-32, 256).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     return {detail::checked_float_scale(name, scale, 256.0)};

@@ -16,6 +16,8 @@ struct xnnpack_rndnu {
   static constexpr char const* name = "xnnpack_rndnu";
   using parameters = multiplier_shift;  ///< multiplier in [2^23, 2^24), 16 <= shift <= 55, to the right
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return detail::is_float_scale(scale, 256.0); }
   /// @errors scale: as a float not in [2^-32, 256).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     auto const m = mantissa_shift::of(detail::checked_float_scale(name, scale, 256.0));
@@ -30,6 +32,8 @@ struct xnnpack_rndnu16 {
   static constexpr char const* name = "xnnpack_rndnu16";
   using parameters = multiplier_shift;  ///< multiplier in [2^14, 2^15), -31 <= shift <= 8, to the left
 
+  /// Whether from_real takes `scale`.
+  QUERN_INLINE static constexpr bool accepts(double scale) noexcept { return detail::is_float_scale(scale, 256.0); }
   /// @errors scale: as a float not in [2^-32, 256).
   QUERN_INLINE static constexpr parameters from_real(double scale) {
     auto const m = mantissa_shift::of(detail::checked_float_scale(name, scale, 256.0));
