@@ -39,6 +39,8 @@
 #include "calibrate/robust_min_max.hpp"
 #include "calibrate/torch_histogram.hpp"
 
+#include "convention/conventions.hpp"
+
 #include "pack/packed_matrix.hpp"
 #include "pack/proof.hpp"
 
