@@ -15,12 +15,17 @@
 
 using namespace quern;
 
-namespace {
-
-// Read only by the compiler: nothing of these floats may be in the program.
-constexpr float weights[3][8] = {{0.7310585f, -0.119202922f, 0.0474258732f, -0.952574127f, 0.268941421f, 0.5f, -0.880797078f, 0.017986209f},
+namespace constexpr_array_test {
+// Read only by the compiler: nothing of these floats may be in the program. (As it would be in a header: inline. GCC keeps
+// constants of internal linkage in unoptimized builds, used or not.)
+inline constexpr float weights[3][8] = {{0.7310585f, -0.119202922f, 0.0474258732f, -0.952574127f, 0.268941421f, 0.5f, -0.880797078f, 0.017986209f},
                                  {10.7310585f, -3.119202922f, 7.0474258732f, 0.0f, 1.268941421f, -9.5f, 2.880797078f, -0.017986209f},
                                  {1e-20f, -2e-20f, 3e-20f, 0.0f, 0.0f, 4e-20f, -4e-20f, 5e-21f}};
+}  // namespace constexpr_array_test
+
+namespace {
+
+using constexpr_array_test::weights;
 constexpr auto per_tensor_codes = quantize_array<symmetric<s8>>(weights);
 constexpr auto by_row = quantize_array<symmetric<s8, per_channel<0>, narrow_range>>(weights);
 constexpr auto by_column = quantize_array<asymmetric<u8, per_channel<1>>>(weights);
