@@ -16,10 +16,107 @@
 // Which kernel runs, and why: gemm_plan(m, n, k). Fixed shapes are proved at compile time: `gemm_depth_check<Lhs, Rhs, K>`.
 #pragma once
 
+#include "../dispatch/finish.hpp"
 #include "gemm_checks.hpp"
 
 namespace quern {
+namespace detail {
 inline namespace QUERN_ABI {
+
+/// Rows of a strided matrix.
+template <class Lhs>
+std::int32_t read_matrix_row(void const* context, kernel::copy_function copy, index_t i, index_t k0, index_t count, index_t padded,
+                             unsigned char* dst) {
+  auto const& lhs = *static_cast<matrix_view<Lhs const> const*>(context);
+  constexpr int kind = sizeof(Lhs) == 2 ? 2 : std::is_signed_v<Lhs> ? 1 : 0;
+  Lhs const* const src = lhs.data + i * lhs.row_stride + k0 * lhs.col_stride;
+  if (lhs.col_stride == 1 || count <= 1) return copy(src, count, padded, kind, dst);
+  Lhs row[kernel::lhs_block / sizeof(Lhs)];
+  for (index_t k = 0; k < count; ++k) row[k] = src[k * lhs.col_stride];
+  return copy(row, count, padded, kind, dst);
+}
+
+/// A call, ready to run.
+template <class Lhs, class Rhs, class Dst, class E>
+struct gemm_call {
+  using rescale = typename E::rescale_type;
+  matrix_view<Lhs const> lhs;
+  packed_matrix_view<Rhs> rhs;
+  finish_context<Dst, E> context;
+  gemm_problem problem;
+  kernel_choice kernels;
+  gemm_tasks cut;
+
+  /// Everything but the columns, whose memory comes later.
+  gemm_call(matrix_view<Lhs const> l, packed_matrix_view<Rhs> const& r, matrix_view<Dst> dst, E const& e, gemm_options const& options)
+      : lhs(l), rhs(r), context{&e, dst, {}} {
+    gemm_problem& p = problem;
+    p.m = lhs.rows;
+    p.n = rhs.n();
+    p.k = lhs.cols;
+    p.kind = sizeof(Lhs) == 2 ? 2 : std::is_signed_v<Lhs> ? 1 : 0;
+    p.read = &read_matrix_row<Lhs>;
+    p.lhs = &lhs;
+    p.rhs = rhs.data_;
+    p.panel_bytes = rhs.rows_ * row_bytes;
+    p.nibbles = code_of_t<Rhs>::bits == 4;
+    p.pairs = rhs.pairs_;
+    std::int32_t const promised = options.lhs_range.min <= options.lhs_range.max ? options.lhs_range.max : code_of_t<Lhs>::max;
+    p.lhs_max = sizeof(Lhs) == 2 ? 32767 : promised + (p.kind == 1 ? 128 : 0);
+    p.context = &context;
+    p.finish = &finish_scalar<Dst, E, false>;
+    if (options.wide) {
+      // In words of 8-bit codes 2^31 / 2^16 products fit an int32, of int16 codes 2^31 / 2^22.
+      p.segment = sizeof(Lhs) == 2 ? 508 : 16384;
+      p.wide_bytes = 8;
+      p.fold = &fold_wide<Dst, E>;
+      p.finish = &finish_scalar<Dst, E, true>;
+    }
+    if constexpr (std::is_same_v<rescale, to_real>)
+      if (rhs.group() > 0) {
+        p.segment = rhs.group();
+        p.wide_bytes = 4;
+        p.fold = &fold_groups<Dst, E>;
+      }
+    kernels = kernels_for(p, allowed_isas(options.max_isa));
+    cut = cut_gemm(p, options.executor, largest_tile_rows(*kernels.first));
+  }
+
+  index_t shared_bytes() const noexcept { return round_up(column_bytes<rescale>(rhs.n()), 64); }
+  index_t task_bytes() const noexcept { return round_up(gemm_task_bytes(problem, kernels, cut), 64); }
+
+  void run(executor_ref const& executor, unsigned char* shared, unsigned char* tasks) {
+    E const& e = *context.e;
+    context.columns = prepare_columns(rhs, e, problem.segment > 0, problem.kind == 1 ? 128 : 0, shared);
+    problem.init[0] = context.columns.init[0];
+    problem.init[1] = context.columns.init[1];
+    problem.sums = context.columns.needs_row_sums;
+    if constexpr (std::is_same_v<Dst, std::int32_t> && std::is_same_v<rescale, no_rescale> && !E::residual_type::present &&
+                  !has_functor<typename E::then_type>) {
+      auto const limits = integer_limits<Dst>::of(e.min, e.max);
+      bool const plain = !e.accumulate && e.dst_zero_point == 0 && limits.min == code_of_t<Dst>::min && limits.max == code_of_t<Dst>::max;
+      if (plain && context.dst.col_stride == 1 && !problem.sums && !context.columns.lhs_zero_by_row && problem.segment == 0) {
+        problem.direct = context.dst.data;
+        problem.direct_ld = context.dst.row_stride;
+      }
+    }
+    run_gemm(problem, kernels, cut, executor, tasks);
+  }
+};
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline namespace QUERN_ABI {
+
+/// Bytes of workspace that gemm() with these arguments needs: pass that many, 64-byte aligned, in options.workspace, and it
+/// allocates nothing. @errors none: the arguments are checked by gemm().
+template <class Lhs, class Rhs, class Dst, class Epilogue = epilogue<>>
+index_t gemm_workspace(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& rhs, matrix_view<Dst> dst, Epilogue const& e = {},
+                       gemm_options const& options = {}) {
+  detail::gemm_call<std::remove_const_t<Lhs>, Rhs, Dst, Epilogue> const call(lhs, rhs, dst, e, options);
+  return call.shared_bytes() + call.cut.count() * call.task_bytes();
+}
 
 /// dst = epilogue(lhs * rhs).
 ///
@@ -35,28 +132,19 @@ void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& rhs, matrix_view<
   using lhs_type = std::remove_const_t<Lhs>;
   detail::require_gemm_types<lhs_type, Dst, Epilogue>();
   detail::check_gemm<lhs_type>(lhs, rhs, dst, e, options);
-  for (index_t i = 0; i < lhs.rows; ++i)
-    for (index_t j = 0; j < rhs.n(); ++j) {
-      std::int64_t acc = e.bias.size > 0 ? e.bias[j] : 0;
-      float real = 0;
-      index_t const depth = rhs.group() > 0 ? rhs.group() : lhs.cols;
-      for (index_t k0 = 0, g = 0; k0 < lhs.cols; k0 += depth, ++g) {
-        std::int32_t zero = e.rhs_zero_point[j];
-        if constexpr (std::is_same_v<typename Epilogue::rescale_type, to_real>) {
-          if (e.rescale.group_zero_points.rows > 0) zero = e.rescale.group_zero_points(g, j);
-          if (rhs.group() > 0) acc = 0;
-        }
-        for (index_t k = k0; k < k0 + depth && k < lhs.cols; ++k)
-          acc += static_cast<std::int64_t>(lhs(i, k) - e.lhs_zero_point[i]) * (rhs(k, j) - zero);
-        if constexpr (std::is_same_v<typename Epilogue::rescale_type, to_real>)
-          if (rhs.group() > 0) real = rounded(real + rounded(static_cast<float>(acc) * e.rescale.groups(g, j)));
-      }
-      if (rhs.group() == 0) real = static_cast<float>(acc);
-      if (options.wide)
-        detail::finish_one(e, acc, real, i, j, dst(i, j));
-      else
-        detail::finish_one(e, wrap32(acc), real, i, j, dst(i, j));
-    }
+  if (dst.empty()) return;
+  detail::gemm_call<lhs_type, Rhs, Dst, Epilogue> call(lhs, rhs, dst, e, options);
+  index_t const shared = call.shared_bytes();
+  if (options.workspace.data != nullptr) {
+    index_t const bytes = shared + call.cut.count() * call.task_bytes();
+    if (options.workspace.bytes < bytes)
+      fail(errc::capacity, "gemm: workspace has ", options.workspace.bytes, " bytes; this product needs ", bytes, " (gemm_workspace).");
+    auto* const memory = static_cast<unsigned char*>(options.workspace.data);
+    call.run(options.executor, memory, memory + shared);
+  } else {
+    detail::scratch const memory(shared);
+    call.run(options.executor, memory.data(), nullptr);
+  }
 }
 
 /// The same with weights that are not packed: they are packed on every call (O(k n), into the workspace).

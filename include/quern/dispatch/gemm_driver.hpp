@@ -1,0 +1,254 @@
+// gemm_driver.hpp — the loops around the tiles: blocks, threads, memory. Knows bytes and integers, no types.
+//
+// lhs comes through a function that copies one row's stretch of k into a block (kernel_set.hpp), so that a convolution can gather
+// its pixels there; accumulators leave through a function that finishes one tile. Both are told apart by pointers, so this file is
+// compiled once for all types.
+#pragma once
+
+#include "gemm_plan.hpp"
+#include "scratch.hpp"
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// Where lhs comes from: codes [k0, k0 + count) of row i into dst, zeros up to `padded`, by `copy`; returns their sum.
+using lhs_reader = std::int32_t (*)(void const* context, kernel::copy_function copy, index_t i, index_t k0, index_t count,
+                                    index_t padded, unsigned char* dst);
+
+/// A tile of accumulators on its way: rows [row, row + rows) and columns [col, col + cols) of the result.
+struct tile_result {
+  std::int32_t const* acc;
+  index_t ld;
+  index_t row, col, rows, cols;
+  std::int64_t const* sums;   ///< of the copied rows, all of k or of the segment; null unless asked for
+  std::int32_t lhs_offset;    ///< what copied codes are above the caller's: 128 for s8 copied as u8
+};
+
+struct gemm_problem {
+  index_t m = 0, n = 0, k = 0;
+  int kind = 0;                             ///< 0 u8, 1 s8, 2 s16
+  lhs_reader read = nullptr;
+  void const* lhs = nullptr;
+  unsigned char const* rhs = nullptr;       ///< panels
+  index_t panel_bytes = 0;
+  bool nibbles = false;
+  std::uint16_t const* pairs = nullptr;
+  std::int32_t lhs_max = 255;               ///< largest copied code as far as known: for proofs
+  std::int32_t const* init[2] = {};         ///< by lhs_form: n rounded up to 16 int32 that accumulators start from
+  bool sums = false;                        ///< whether row sums are needed
+  std::int32_t* direct = nullptr;           ///< an int32 destination that takes the accumulators as they are
+  index_t direct_ld = 0;
+  index_t segment = 0;                      ///< k that may be summed in int32 before `fold`; 0: all of it
+  index_t wide_bytes = 0;                   ///< an element of what `fold` sums into: float or int64
+  /// Adds a segment to `wide` (ld elements a row; sets it when `first`).
+  void (*fold)(void const* context, tile_result const& t, index_t segment, bool first, void* wide, index_t wide_ld) = nullptr;
+  /// From accumulators (or what fold made of them) to the destination.
+  void (*finish)(void const* context, tile_result const& t, void const* wide, index_t wide_ld) = nullptr;
+  void const* context = nullptr;
+};
+
+/// One task: some rows, some panels.
+struct gemm_task {
+  index_t row, rows, panel, panels;
+};
+
+/// Blocks of one kernel set for a problem.
+struct gemm_blocks {
+  index_t k_block = 0;      ///< codes a block of k
+  index_t blocks = 0;       ///< of k
+  index_t per_segment = 0;  ///< blocks of k a segment
+  index_t row_block = 0;
+  index_t lhs_bytes = 0, acc_bytes = 0, wide_bytes = 0, unpack_bytes = 0, sums_bytes = 0;
+
+  index_t bytes() const noexcept { return lhs_bytes + acc_bytes + wide_bytes + unpack_bytes + sums_bytes; }
+
+  static gemm_blocks of(gemm_problem const& p, kernel::kernel_set const& set, index_t rows) noexcept {
+    gemm_blocks b;
+    index_t const code = set.form == kernel::lhs_form::words ? 2 : 1;
+    index_t const most = kernel::lhs_block / code;
+    index_t const whole = p.segment > 0 && p.segment < p.k ? p.segment : p.k;
+    index_t const pieces = whole > 0 ? (whole + most - 1) / most : 1;
+    b.k_block = pieces == 1 ? whole : round_up((whole + pieces - 1) / pieces, 64);
+    b.per_segment = b.k_block > 0 ? (whole + b.k_block - 1) / b.k_block : 1;
+    index_t const segments = whole > 0 ? (p.k + whole - 1) / whole : 1;
+    b.blocks = segments * b.per_segment;
+    index_t const tile_rows = largest_tile_rows(set);
+    index_t const fit = half_of_l2 / (b.blocks * kernel::lhs_stride) / tile_rows * tile_rows;
+    index_t const wanted = fit < 2 * tile_rows ? 2 * tile_rows : fit;
+    // Blocks of equal size: 100 rows where 96 fit are 2 x 50.
+    index_t const count = rows > 0 ? (rows + wanted - 1) / wanted : 1;
+    b.row_block = count == 1 ? rows : round_up((rows + count - 1) / count, tile_rows);
+    index_t const padded_rows = b.row_block + tile_rows;  // the last tile may read more rows than there are
+    b.lhs_bytes = b.blocks * padded_rows * kernel::lhs_stride;
+    b.acc_bytes = (b.blocks > 1 ? padded_rows : tile_rows) * 48 * 4;
+    b.wide_bytes = p.segment > 0 ? round_up(padded_rows * 48 * p.wide_bytes, 64) : 0;
+    b.unpack_bytes = p.nibbles ? 3 * (round_up(b.k_block, 8) / 4 + 16) * row_bytes : 0;
+    b.sums_bytes = p.sums ? round_up(padded_rows * segments * 8, 64) : 0;
+    return b;
+  }
+};
+
+/// The loops. `memory` holds gemm_blocks::bytes().
+inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, gemm_task const& task, bool proven_only,
+                          bool unproven_only, unsigned char* memory) {
+  auto const b = gemm_blocks::of(p, set, task.rows);
+  bool const words = set.form == kernel::lhs_form::words;
+  index_t const code = words ? 2 : 1;
+  index_t const padded_rows = b.row_block + largest_tile_rows(set);
+  unsigned char* const lhs = memory;
+  auto* const acc = reinterpret_cast<std::int32_t*>(memory + b.lhs_bytes);
+  unsigned char* const wide = memory + b.lhs_bytes + b.acc_bytes;
+  unsigned char* const unpacked = wide + b.wide_bytes;
+  auto* const sums = reinterpret_cast<std::int64_t*>(unpacked + b.unpack_bytes);
+  index_t const block_bytes = padded_rows * kernel::lhs_stride;
+  index_t const whole = p.segment > 0 && p.segment < p.k ? p.segment : p.k;
+  index_t const k_a_row = p.nibbles ? 8 : 4;
+  std::int32_t const* const init = p.init[static_cast<int>(set.form)];
+  auto const start_of = [&](index_t block) { return block / b.per_segment * whole + block % b.per_segment * b.k_block; };
+  auto const size_of = [&](index_t block) {
+    index_t const within = block % b.per_segment * b.k_block, segment_left = whole - within;
+    index_t const size = segment_left < b.k_block ? segment_left : b.k_block, left = p.k - start_of(block);
+    return size < left ? size : left;
+  };
+  auto const wanted = [&](index_t panel) {
+    if (!proven_only && !unproven_only) return true;
+    return (p.lhs_max * p.pairs[panel] <= 32767) == proven_only;
+  };
+
+  for (index_t row0 = 0; row0 < task.rows; row0 += b.row_block) {
+    index_t const rows = task.rows - row0 < b.row_block ? task.rows - row0 : b.row_block;
+    for (index_t block = 0; block < b.blocks; ++block) {
+      index_t const k0 = start_of(block), count = size_of(block);
+      index_t const padded = round_up(count * code, 64) / code;
+      bool const first = block % b.per_segment == 0;
+      std::int64_t* const block_sums = sums + block / b.per_segment * padded_rows;
+      for (index_t r = 0; r < rows; ++r) {
+        std::int32_t const sum = p.read(p.lhs, set.copy, task.row + row0 + r, k0, count, padded,
+                                        lhs + block * block_bytes + r * kernel::lhs_stride);
+        if (p.sums) block_sums[r] = first ? sum : block_sums[r] + sum;
+      }
+      index_t const used = round_up(count * code, 64);
+      for (index_t r = rows; r < padded_rows && r < rows + largest_tile_rows(set); ++r)  // what the last tile reads beyond
+        __builtin_memset(lhs + block * block_bytes + r * kernel::lhs_stride, 0, static_cast<std::size_t>(used));
+    }
+    for (index_t panel = task.panel; panel < task.panel + task.panels;) {
+      index_t run = 0;  // panels in a row that this kernel set is to do
+      while (panel + run < task.panel + task.panels && wanted(panel + run)) ++run;
+      if (run == 0) {
+        ++panel;
+        continue;
+      }
+      bool const by_nibbles = p.nibbles && rows <= set.nibble_tile_count;
+      index_t const panels = by_nibbles ? 1 : choose_panels(set, run, rows);
+      index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16;
+      index_t const ld = panels * 16;
+      bool const whole_columns = columns == panels * 16;
+      for (index_t block = 0; block < b.blocks; ++block) {
+        index_t const k0 = start_of(block), count = size_of(block);
+        unsigned char const* rhs = p.rhs + panel * p.panel_bytes + k0 / k_a_row * row_bytes;
+        index_t panel_bytes = p.panel_bytes, steps = (count + k_a_row - 1) / k_a_row;
+        if (p.nibbles && !by_nibbles) {
+          panel_bytes = (2 * steps + 16) * row_bytes;
+          for (index_t q = 0; q < panels; ++q) set.unpack(rhs + q * p.panel_bytes, steps, unpacked + q * panel_bytes);
+          rhs = unpacked;
+          steps *= 2;
+        }
+        index_t const in_segment = block % b.per_segment;
+        bool const first = in_segment == 0, last = in_segment == b.per_segment - 1 || block == b.blocks - 1;
+        for (index_t r = 0; r < rows;) {
+          kernel::tile_kernel const& t = by_nibbles ? set.nibble_tiles[rows - 1] : choose_tile(set, panels, rows - r);
+          index_t const live = t.rows < rows - r ? t.rows : rows - r;
+          std::int32_t* const tile_acc = acc + (b.blocks > 1 ? r * ld : 0);
+          bool const direct = p.direct != nullptr && whole_columns && live == t.rows && last;
+          std::int32_t* const to = direct ? p.direct + (task.row + row0 + r) * p.direct_ld + col : tile_acc;
+          t.run(lhs + block * block_bytes + r * kernel::lhs_stride, rhs, panel_bytes, steps, first ? init + col : tile_acc,
+                first ? 0 : ld, to, direct ? p.direct_ld : ld);
+          if (last && !direct) {
+            index_t const segment = block / b.per_segment;
+            tile_result const result{.acc = tile_acc,
+                                     .ld = ld,
+                                     .row = task.row + row0 + r,
+                                     .col = col,
+                                     .rows = live,
+                                     .cols = columns,
+                                     .sums = p.sums ? sums + (p.segment > 0 ? segment * padded_rows : 0) + r : nullptr,
+                                     .lhs_offset = p.kind == 1 && !words ? 128 : 0};
+            if (p.segment == 0)
+              p.finish(p.context, result, nullptr, 0);
+            else {
+              void* const wide_tile = wide + r * ld * p.wide_bytes;
+              p.fold(p.context, result, segment, segment == 0, wide_tile, ld);
+              if (block == b.blocks - 1) p.finish(p.context, result, wide_tile, ld);
+            }
+          }
+          r += live;
+        }
+      }
+      panel += panels;
+    }
+  }
+}
+
+/// How a problem is cut for an executor.
+struct gemm_tasks {
+  index_t rows_each, panels_each, down, across;
+  index_t count() const noexcept { return down * across; }
+};
+
+/// Rows first, since a block of lhs is copied by everyone who needs it; columns too where there are few rows. About three
+/// tasks a thread even out what the machine does besides.
+inline gemm_tasks cut_gemm(gemm_problem const& p, executor_ref const& run, index_t tile_rows) noexcept {
+  index_t const panels = (p.n + 15) / 16;
+  if (run.is_serial() || p.m * panels * p.k < 64 * 1024) return {p.m, panels, 1, 1};  // below some microseconds threads only cost
+  index_t const wanted = 3 * (run.threads > 0 ? run.threads : 8);
+  index_t down = p.m / (2 * tile_rows), across = 1;
+  if (down > wanted) down = wanted;
+  if (down < 1) down = 1;
+  if (down < wanted) across = (wanted + down - 1) / down;
+  if (across > (panels + 1) / 2) across = (panels + 1) / 2;
+  index_t const rows = round_up((p.m + down - 1) / down, tile_rows), columns = round_up((panels + across - 1) / across, 2);
+  return {rows, columns, (p.m + rows - 1) / rows, (panels + columns - 1) / columns};
+}
+
+inline kernel_choice kernels_for(gemm_problem const& p, unsigned allowed) noexcept {
+  index_t const panels = (p.n + 15) / 16;
+  index_t proven = 0;
+  for (index_t i = 0; i < panels; ++i) proven += p.lhs_max * p.pairs[i] <= 32767;
+  return choose_kernels(allowed, p.kind, proven > 0, proven == panels);
+}
+
+inline index_t gemm_task_bytes(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
+  index_t bytes = gemm_blocks::of(p, *kernels.first, cut.rows_each).bytes();
+  if (kernels.second != nullptr) {
+    index_t const other = gemm_blocks::of(p, *kernels.second, cut.rows_each).bytes();
+    bytes = other > bytes ? other : bytes;
+  }
+  return bytes;
+}
+
+/// Runs a problem. `workspace`: cut.count() * gemm_task_bytes, or null for the threads' own.
+inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut, executor_ref const& run,
+                     unsigned char* workspace) {
+  index_t const panels = (p.n + 15) / 16, task_bytes = gemm_task_bytes(p, kernels, cut);
+  run(cut.count(), [&](index_t i) {
+    index_t const down = i / cut.across, across = i % cut.across;
+    gemm_task task{down * cut.rows_each, cut.rows_each, across * cut.panels_each, cut.panels_each};
+    if (task.row + task.rows > p.m) task.rows = p.m - task.row;
+    if (task.panel + task.panels > panels) task.panels = panels - task.panel;
+    auto const both = [&](unsigned char* memory) {
+      run_gemm_task(p, *kernels.first, task, kernels.second != nullptr, false, memory);
+      if (kernels.second != nullptr) run_gemm_task(p, *kernels.second, task, false, true, memory);
+    };
+    if (workspace != nullptr) {
+      both(workspace + i * task_bytes);
+    } else {
+      scratch const memory(task_bytes);
+      both(memory.data());
+    }
+  });
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern

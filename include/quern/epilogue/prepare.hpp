@@ -1,0 +1,116 @@
+// prepare.hpp — what an epilogue needs per column, gathered once a call into arrays without gaps.
+//
+// Kernels sum copied codes a' = a + offset (128 for s8 copied as u8) and stored codes b' = b - packed offset. With the zero points
+// moved the same way (za' = za + offset, zb' = zb - packed offset)
+//
+//     sum (a - za)(b - zb) = sum a' b'  -  za' * sum_b'[j]  -  zb'[j] * (sum_a'[i] - k * za')
+//
+// The middle term and the bias, where lhs has one zero point, are what accumulators start from (init): they cost nothing. The last
+// term vanishes for symmetric weights; else it needs the row sums that copying lhs gives.
+#pragma once
+
+#include "../pack/packed_matrix.hpp"
+#include "scalar.hpp"
+
+namespace quern {
+namespace detail {
+
+/// One call's columns. Arrays have n rounded up to 16 elements, zeros (scales: ones) behind n.
+struct column_data {
+  std::int32_t const* init[2] = {};             ///< by lhs_form
+  std::int32_t const* sums = nullptr;           ///< of stored codes; groups below each other
+  std::int32_t const* rhs_zero = nullptr;       ///< zb' by column, null where it is uniform
+  std::int32_t uniform_rhs_zero = 0;            ///< zb'
+  std::int32_t packed_offset = 0;
+  bool lhs_zero_by_row = false;
+  bool needs_row_sums = false;
+  index_t k = 0, group = 0, columns = 0;        ///< columns: n rounded up to 16
+  float const* scales = nullptr;                ///< to_real: cols
+  float const* real_bias = nullptr;             ///< to_real: bias, null: none
+  void const* parameters = nullptr;             ///< a policy's, one a column
+};
+
+inline namespace QUERN_ABI {
+
+/// Bytes that prepare_columns() needs.
+template <class R>
+constexpr index_t column_bytes(index_t n) noexcept {
+  index_t const columns = (n + 15) / 16 * 16;
+  index_t each = 3 * 4;  // two init, rhs_zero
+  if constexpr (std::is_same_v<R, to_real>)
+    each += 2 * 4;
+  else if constexpr (!std::is_same_v<R, no_rescale>)
+    each += static_cast<index_t>(sizeof(typename R::parameters));
+  return columns * each;
+}
+
+/// Fills `memory` (column_bytes, 64-byte aligned). `plain_init`: accumulators start from zero and everything is corrected later
+/// (segments). `u8_offset`: what lhs_form::bytes adds to lhs codes.
+template <class Rhs, class R, class S, class T>
+column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T> const& e, bool plain_init, std::int32_t u8_offset,
+                            unsigned char* memory) {
+  column_data d;
+  index_t const n = rhs.n(), columns = (n + 15) / 16 * 16, k = rhs.k();
+  auto* at = memory;
+  auto const take = [&](index_t size) {
+    auto* const p = at;
+    at += columns * size;
+    return p;
+  };
+  d.sums = rhs.sums_;
+  d.k = k;
+  d.group = rhs.group();
+  d.columns = columns;
+  d.packed_offset = rhs.offset;
+  d.lhs_zero_by_row = !e.lhs_zero_point.single();
+  d.uniform_rhs_zero = (n > 0 ? e.rhs_zero_point[0] : 0) - rhs.offset;
+  if (!e.rhs_zero_point.single()) {
+    auto* const zeros = reinterpret_cast<std::int32_t*>(take(4));
+    bool same = true;
+    for (index_t j = 0; j < columns; ++j) {
+      zeros[j] = j < n ? e.rhs_zero_point[j] - rhs.offset : 0;
+      same &= j >= n || zeros[j] == zeros[0];
+    }
+    if (!same) d.rhs_zero = zeros;
+  }
+  d.needs_row_sums = d.rhs_zero != nullptr || d.uniform_rhs_zero != 0;
+  bool groups_have_zeros = false;
+  if constexpr (std::is_same_v<R, to_real>) groups_have_zeros = e.rescale.group_zero_points.rows > 0;
+  d.needs_row_sums |= groups_have_zeros;
+  for (int form = 0; form < 2; ++form) {
+    auto* const init = reinterpret_cast<std::int32_t*>(take(4));
+    std::uint32_t const za = d.lhs_zero_by_row || plain_init
+                                 ? 0u
+                                 : static_cast<std::uint32_t>(e.lhs_zero_point.one + (form == 0 ? u8_offset : 0));
+    if (plain_init) {
+      for (index_t j = 0; j < columns; ++j) init[j] = 0;
+    } else if (e.bias.size > 0) {
+      for (index_t j = 0; j < n; ++j)
+        init[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(e.bias[j]) - za * static_cast<std::uint32_t>(rhs.sums_[j]));
+      for (index_t j = n; j < columns; ++j) init[j] = 0;
+    } else {
+      for (index_t j = 0; j < columns; ++j) init[j] = static_cast<std::int32_t>(0u - za * static_cast<std::uint32_t>(rhs.sums_[j]));
+    }
+    d.init[form] = init;
+  }
+  if constexpr (std::is_same_v<R, to_real>) {
+    auto* const scales = reinterpret_cast<float*>(take(4));
+    for (index_t j = 0; j < columns; ++j) scales[j] = j < n ? e.rescale.cols[j] : 1.0f;
+    d.scales = scales;
+    if (e.rescale.bias.size > 0) {
+      auto* const bias = reinterpret_cast<float*>(take(4));
+      for (index_t j = 0; j < columns; ++j) bias[j] = j < n ? e.rescale.bias[j] : 0.0f;
+      d.real_bias = bias;
+    }
+  } else if constexpr (!std::is_same_v<R, no_rescale>) {
+    using parameters = typename R::parameters;
+    auto* const p = reinterpret_cast<parameters*>(take(static_cast<index_t>(sizeof(parameters))));
+    for (index_t j = 0; j < columns; ++j) p[j] = e.rescale[n == 0 ? 0 : j < n ? j : n - 1];
+    d.parameters = p;
+  }
+  return d;
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern

@@ -1,0 +1,123 @@
+// x86_sse41.hpp — int16 products on 128 bits, for CPUs without AVX2.
+//
+//     pmaddwd  1 uop, p01     paddd  1 uop, p015     pmovsxbw xmm, m64  1 uop p5 + load     movddup xmm, m64  load only
+//
+// Two columns in a vector, two sums a column. 6 rows x 4 columns at a time: 12 accumulators, 2 of rhs, lhs and its copy, since
+// pmaddwd overwrites an operand. 12 + 12 + 2 uops and 6 eliminated moves for 96 products: 9.5 cycles at four uops a cycle.
+#pragma once
+
+#include "kernel_set.hpp"
+
+#if QUERN_X86_64
+#include <immintrin.h>
+
+QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
+namespace quern::kernel {
+inline namespace QUERN_ABI {
+namespace sse41 {
+
+using vec = __m128i;
+QUERN_INLINE vec zero() { return _mm_setzero_si128(); }
+QUERN_INLINE vec add(vec a, vec b) { return _mm_add_epi32(a, b); }
+/// GCC would add the products of two steps to each other first, keep them all and run out of registers.
+QUERN_INLINE vec in_order(vec x) {
+  asm("" : "+x"(x));
+  return x;
+}
+QUERN_INLINE vec load(std::int32_t const* p) { return _mm_loadu_si128(reinterpret_cast<__m128i const*>(p)); }
+QUERN_INLINE void store(std::int32_t* p, vec x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
+
+struct words {
+  using rhs_type = __m128i;
+  static constexpr int columns = 2, partial_sums = 2, lhs_bytes = 8;
+  QUERN_INLINE static rhs_type load_rhs(unsigned char const* p) {
+    return _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<__m128i const*>(p)));
+  }
+  QUERN_INLINE static vec load_lhs(unsigned char const* p) {
+    double four = 0;
+    __builtin_memcpy(&four, p, 8);
+    return _mm_castpd_si128(_mm_set1_pd(four));
+  }
+  QUERN_INLINE static vec dot(vec c, vec a, vec b) { return in_order(add(c, _mm_madd_epi16(a, b))); }
+  QUERN_INLINE static vec folded(vec x, vec y) { return _mm_hadd_epi32(x, y); }
+  QUERN_INLINE static void load_nibbles(unsigned char const* p, rhs_type& low, rhs_type& high) {
+    __m128i const both = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(p)), mask = _mm_set1_epi8(15);
+    low = _mm_cvtepu8_epi16(_mm_and_si128(both, mask));
+    high = _mm_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), mask));
+  }
+};
+
+#include "tile.inl"
+
+/// Any kind, widened.
+inline std::int32_t copy_words(void const* from, index_t count, index_t padded, int kind, unsigned char* to) {
+  auto* const dst = reinterpret_cast<std::int16_t*>(to);
+  __m128i sums = _mm_setzero_si128();
+  __m128i const ones = _mm_set1_epi16(1);
+  index_t i = 0;
+  std::int32_t sum = 0;
+  if (kind == 2) {
+    auto const* const src = static_cast<std::int16_t const*>(from);
+    for (; i + 8 <= count; i += 8) {
+      __m128i const x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), x);
+      sums = _mm_add_epi32(sums, _mm_madd_epi16(x, ones));
+    }
+    for (; i < count; ++i) sum += dst[i] = src[i];
+  } else {
+    auto const* const src = static_cast<unsigned char const*>(from);
+    for (; i + 8 <= count; i += 8) {
+      __m128i const bytes = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(src + i));
+      __m128i const x = kind == 1 ? _mm_cvtepi8_epi16(bytes) : _mm_cvtepu8_epi16(bytes);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), x);
+      sums = _mm_add_epi32(sums, _mm_madd_epi16(x, ones));
+    }
+    for (; i < count; ++i)
+      sum += dst[i] = kind == 1 ? static_cast<std::int16_t>(static_cast<signed char>(src[i])) : static_cast<std::int16_t>(src[i]);
+  }
+  for (; i < padded; ++i) dst[i] = 0;
+  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4e));
+  return sum + _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xb1)));
+}
+
+inline void unpack(unsigned char const* src, index_t rows, unsigned char* dst) {
+  __m128i const mask = _mm_set1_epi8(15);
+  for (index_t i = 0; i < rows; ++i)
+    for (int part = 0; part < 64; part += 16) {
+      __m128i const both = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i * 64 + part));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i * 128 + part), _mm_and_si128(both, mask));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i * 128 + 64 + part), _mm_and_si128(_mm_srli_epi16(both, 4), mask));
+    }
+}
+
+}  // namespace sse41
+}  // inline namespace QUERN_ABI
+}  // namespace quern::kernel
+QUERN_TARGET_END
+
+namespace quern::kernel {
+inline namespace QUERN_ABI {
+
+inline kernel_set const& sse41_kernels() noexcept {
+  using namespace sse41;
+  static constexpr tile_kernel tiles[] = {
+      {1, 1, &sse41::tile<words, 1, 1, 4>}, {2, 1, &sse41::tile<words, 2, 1, 4>}, {3, 1, &sse41::tile<words, 3, 1, 4>},
+      {4, 1, &sse41::tile<words, 4, 1, 2>}, {5, 1, &sse41::tile<words, 5, 1, 2>}, {6, 1, &sse41::tile<words, 6, 1, 2>}};
+  static constexpr tile_kernel nibble_tiles[] = {
+      {1, 1, &sse41::nibble_tile<words, 1, 4, 2, 1>}, {2, 1, &sse41::nibble_tile<words, 2, 4, 1, 1>},
+      {3, 1, &sse41::nibble_tile<words, 3, 2, 1, 1>}, {4, 1, &sse41::nibble_tile<words, 4, 2, 1, 1>}};
+  static constexpr kernel_set set{.name = "sse41",
+                                  .needs = isa::sse41,
+                                  .form = lhs_form::words,
+                                  .tiles = tiles,
+                                  .tile_count = sizeof(tiles) / sizeof(tiles[0]),
+                                  .nibble_tiles = nibble_tiles,
+                                  .nibble_tile_count = sizeof(nibble_tiles) / sizeof(nibble_tiles[0]),
+                                  .copy = &sse41::copy_words,
+                                  .unpack = &sse41::unpack};
+  return set;
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern::kernel
+#endif

@@ -1,0 +1,81 @@
+// Every kernel against the definition: int32 accumulators of small products of every shape, type and zero point.
+#include "problem.hpp"
+
+using namespace gemm_test;
+
+namespace {
+
+template <class Lhs, class Rhs>
+struct packed_problem : problem<Lhs, Rhs> {
+  packed_matrix<Rhs> packed;
+  packed_problem(index_t m, index_t n, index_t k, fill a, fill b, int zeros, bool bias, std::uint64_t seed)
+      : problem<Lhs, Rhs>(m, n, k, a, b, zeros, bias, seed), packed(pack(this->rhs_view())) {}
+  std::string wrong() const {
+    std::vector<std::int32_t> dst(this->acc.size(), 12345);
+    epilogue<> e;
+    this->fill_in(e);
+    gemm(this->lhs_view(), packed, row_major(dst.data(), this->m, this->n), e);
+    std::string const d = difference(dst, this->acc, this->n);
+    return d.empty() ? d : std::to_string(this->m) + " x " + std::to_string(this->n) + " x " + std::to_string(this->k) + ": " + d;
+  }
+};
+
+constexpr fill fills[] = {fill::full, fill::lowest, fill::small, fill::highest, fill::alternating, fill::extremes, fill::small, fill::full};
+
+template <class Lhs, class Rhs>
+void sweep(std::vector<index_t> const& ms, std::vector<index_t> const& ns, std::vector<index_t> const& ks, std::uint64_t seed) {
+  std::vector<packed_problem<Lhs, Rhs>> problems;
+  for (index_t m : ms)
+    for (index_t n : ns)
+      for (index_t k : ks) {
+        ++seed;
+        problems.emplace_back(m, n, k, fills[seed % 8], fills[seed / 3 % 8], static_cast<int>(seed % 5), seed % 2 == 0, seed);
+      }
+  support::for_each_isa([&](isa i) {
+    std::size_t at = 0;
+    for (auto const& p : problems) {
+      // The emulator takes 2 us an instruction: the larger half of the shapes is left to real hardware and [.exhaustive].
+      if (i == isa::avx_vnni && p.m * p.n * p.k > 20000 && ++at % 16 != 0) continue;
+      std::string const wrong = p.wrong();
+      if (!wrong.empty()) FAIL(name(i) << " " << wrong);
+    }
+  });
+}
+
+std::vector<index_t> const small_k = {0, 1, 3, 4, 5, 8, 9, 31, 32, 33, 63, 64, 65, 127, 128, 129};
+std::vector<index_t> range(index_t from, index_t to) {
+  std::vector<index_t> v;
+  for (; from <= to; ++from) v.push_back(from);
+  return v;
+}
+
+}  // namespace
+
+TEST_CASE("every kernel gives the exact int32 product for every small m", "[gemm][kernel]") {
+  sweep<std::uint8_t, std::int8_t>(range(1, 33), {1, 16, 33, 50}, {1, 7, 64, 70}, 100);
+  sweep<std::int8_t, std::int8_t>(range(1, 33), {1, 16, 33, 50}, {1, 7, 64, 70}, 20000);
+}
+
+TEST_CASE("every kernel gives the exact int32 product for every small n", "[gemm][kernel]") {
+  sweep<std::uint8_t, std::uint8_t>({1, 3, 5, 12, 17, 25}, range(1, 65), {5, 66}, 300);
+  sweep<std::int8_t, std::uint8_t>({1, 3, 5, 12, 17, 25}, range(1, 65), {5, 66}, 40000);
+}
+
+TEST_CASE("every kernel gives the exact int32 product for k around multiples of 4 and 64", "[gemm][kernel]") {
+  sweep<std::uint8_t, std::int8_t>({1, 2, 4, 6, 18}, {1, 31, 49}, small_k, 500);
+  sweep<std::int8_t, std::int8_t>({1, 2, 4, 6, 18}, {1, 31, 49}, small_k, 60000);
+  sweep<std::uint8_t, std::uint8_t>({1, 2, 4, 6, 18}, {1, 31, 49}, small_k, 700);
+  sweep<std::int8_t, std::uint8_t>({1, 2, 4, 6, 18}, {1, 31, 49}, small_k, 80000);
+}
+
+TEST_CASE("every kernel gives the exact int32 product across blocks of rows and of k", "[gemm][kernel]") {
+  sweep<std::uint8_t, std::int8_t>({3, 40, 150}, {20, 70}, {511, 512, 1023, 1024, 1025, 2100}, 900);
+  sweep<std::int8_t, std::int8_t>({3, 40, 150}, {20, 70}, {511, 512, 1023, 1024, 1025, 2100}, 1000);
+}
+
+TEST_CASE("exhaustive: m, n and k together", "[.exhaustive]") {
+  for (index_t m = 1; m <= 33; ++m) {
+    sweep<std::uint8_t, std::int8_t>({m}, range(1, 65), small_k, static_cast<std::uint64_t>(m) * 100000);
+    sweep<std::int8_t, std::uint8_t>({m}, range(1, 65), small_k, static_cast<std::uint64_t>(m) * 200000);
+  }
+}
