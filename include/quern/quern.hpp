@@ -40,6 +40,7 @@
 #include "calibrate/torch_histogram.hpp"
 
 #include "convention/conventions.hpp"
+#include "convention/identify.hpp"
 
 #include "pack/packed_matrix.hpp"
 #include "pack/proof.hpp"
