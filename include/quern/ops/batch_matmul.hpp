@@ -1,0 +1,61 @@
+// batch_matmul.hpp — products of two computed operands, many at a time: attention scores, TFLite's BATCH_MATMUL.
+//
+//     dst[b, i, j] = output( sum over k of (lhs[b, i, k] - lhs_zero_point) * (rhs[b, k, j] - rhs_zero_point) )
+//
+// Leading dimensions broadcast. `output` turns an exact int64 accumulator into a code; transposed() views make the adjoint forms.
+// int8 products go through gemm, which packs the right operand on every call.
+#pragma once
+
+#include "../core/shape.hpp"
+#include "gemm.hpp"
+
+namespace quern {
+inline namespace QUERN_ABI {
+
+/// @shapes  lhs ... x m x k, rhs ... x k x n, dst ... x m x n; leading dimensions broadcast to dst's. @types int8 or int16, alike.
+/// @range   int8: k within gemm's bound. @errors shape, null, depth.
+template <class T, class Dst, class F>
+void batch_matmul(nd_view<T> lhs, nd_view<T> rhs, std::int32_t lhs_zero_point, std::int32_t rhs_zero_point, nd_view<Dst> dst, F const& output,
+                  gemm_options const& options = {}) {
+  using code = std::remove_const_t<T>;
+  int const rank = dst.extents.rank;
+  if (lhs.extents.rank < 2 || rhs.extents.rank < 2 || rank < 2) fail(errc::shape, "batch_matmul: every operand must have at least two dimensions.");
+  index_t const m = dst.extents.dim[rank - 2], n = dst.extents.dim[rank - 1], k = lhs.extents.dim[lhs.extents.rank - 1];
+  if (lhs.extents.dim[lhs.extents.rank - 2] != m || rhs.extents.dim[rhs.extents.rank - 2] != k || rhs.extents.dim[rhs.extents.rank - 1] != n)
+    fail(errc::shape, "batch_matmul: lhs is ", lhs.extents.dim[lhs.extents.rank - 2], " x ", k, ", rhs ", rhs.extents.dim[rhs.extents.rank - 2], " x ",
+         rhs.extents.dim[rhs.extents.rank - 1], ", dst ", m, " x ", n, "; they must be m x k, k x n and m x n.");
+  if (dst.size() == 0) return;
+  if (lhs.data == nullptr || rhs.data == nullptr || dst.data == nullptr) fail(errc::null, "batch_matmul: an operand is null.");
+  shape a_shape = dst.extents, b_shape = dst.extents, batch = dst.extents;
+  a_shape.dim[rank - 1] = k;
+  b_shape.dim[rank - 2] = k;
+  auto const a = broadcast(nd_view<T>(lhs), a_shape);
+  auto const b = broadcast(nd_view<T>(rhs), b_shape);
+  batch.rank = rank - 2;
+  buffer<std::int32_t> acc(sizeof(code) == 1 ? m * n : 0);
+  index_t at[shape::max_rank] = {};
+  for (index_t i = 0, count = batch.size(); i < count; ++i) {
+    index_t oa = 0, ob = 0, od = 0;
+    for (int d = 0; d < batch.rank; ++d) oa += at[d] * a.stride[d], ob += at[d] * b.stride[d], od += at[d] * dst.stride[d];
+    matrix_view<code const> const va{a.data + oa, m, k, a.stride[rank - 2], a.stride[rank - 1]};
+    matrix_view<code const> const vb{b.data + ob, k, n, b.stride[rank - 2], b.stride[rank - 1]};
+    Dst* const y = dst.data + od;
+    if constexpr (sizeof(code) == 1) {
+      auto const product = row_major(acc.data(), m, n);
+      gemm(va, vb, product, epilogue<>{.lhs_zero_point = lhs_zero_point, .rhs_zero_point = rhs_zero_point}, options);
+      for (index_t r = 0; r < m; ++r)
+        for (index_t c = 0; c < n; ++c) y[r * dst.stride[rank - 2] + c * dst.stride[rank - 1]] = static_cast<Dst>(output(std::int64_t{product(r, c)}));
+    } else {
+      for (index_t r = 0; r < m; ++r)
+        for (index_t c = 0; c < n; ++c) {
+          std::int64_t sum = 0;
+          for (index_t j = 0; j < k; ++j) sum += static_cast<std::int64_t>(va(r, j) - lhs_zero_point) * (vb(j, c) - rhs_zero_point);
+          y[r * dst.stride[rank - 2] + c * dst.stride[rank - 1]] = static_cast<Dst>(output(sum));
+        }
+    }
+    for (int d = batch.rank - 1; d >= 0 && ++at[d] == batch.dim[d]; --d) at[d] = 0;
+  }
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern
