@@ -3,8 +3,6 @@
 //     per 64 bytes of a pair     widening (madd)                       vpdpbusd
 //     shuffles (port 5 on Intel) 4 with 512 bits, 8 with 256           none
 //     multiplies                 2, 4                                  1, and 1 for the sum of the query
-//
-// Extractions are written with a mask of ones: GCC 12 warns of its own undefined registers in the plain ones.
 #pragma once
 
 #include "../cpu/detect.hpp"
@@ -236,6 +234,11 @@ QUERN_INLINE void sum4(bytes a, bytes b, bytes c, bytes d, std::int32_t* out) {
 }  // namespace quern
 QUERN_TARGET_END
 
+#if !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own undefined registers
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 // ---- AVX-512BW -------------------------------------------------------------------------------------------------------------
 QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
 namespace quern {
@@ -266,7 +269,7 @@ QUERN_INLINE words one() { return _mm512_set1_epi16(1); }
 QUERN_INLINE words add32(words a, words b) { return _mm512_add_epi32(a, b); }
 QUERN_INLINE words sub16(words a, words b) { return _mm512_sub_epi16(a, b); }
 QUERN_INLINE words madd(words a, words b) { return _mm512_madd_epi16(a, b); }
-QUERN_INLINE __m256i halves(words a) { return _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_maskz_extracti64x4_epi64(0xff, a, 1)); }
+QUERN_INLINE __m256i halves(words a) { return _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1)); }
 QUERN_INLINE std::int32_t sum1(words a) {
   __m256i const h = halves(a);
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
@@ -298,7 +301,7 @@ QUERN_INLINE floats muladd(floats acc, floats a, floats b) {
 }
 QUERN_INLINE float fold(floats const (&a)[2]) {
   floats const s = _mm512_add_ps(a[0], a[1]);
-  __m256 const h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_maskz_extractf32x8_ps(0xff, s, 1));
+  __m256 const h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
   __m128 t = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
   t = _mm_add_ps(t, _mm_movehl_ps(t, t));
   return _mm_cvtss_f32(_mm_add_ss(t, _mm_shuffle_ps(t, t, 1)));
@@ -336,7 +339,7 @@ QUERN_INLINE bytes distance(bytes a, bytes b) {
   else
     return _mm512_sub_epi8(_mm512_max_epu8(a, b), _mm512_min_epu8(a, b));
 }
-QUERN_INLINE __m256i halves(bytes a) { return _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_maskz_extracti64x4_epi64(0xff, a, 1)); }
+QUERN_INLINE __m256i halves(bytes a) { return _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1)); }
 QUERN_INLINE std::int32_t sum1(bytes a) {
   __m256i const h = halves(a);
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
@@ -353,6 +356,9 @@ QUERN_INLINE void sum4(bytes a, bytes b, bytes c, bytes d, std::int32_t* out) {
 }  // namespace detail
 }  // namespace quern
 QUERN_TARGET_END
+#if !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #endif  // QUERN_X86_64
 
 namespace quern {

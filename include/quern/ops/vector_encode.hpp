@@ -1,0 +1,250 @@
+// vector_encode.hpp — float vectors as int8 codes, and the scores of what the codes stand for.
+//
+//     auto e = encode<asymmetric<u8>>(view(x), view(codes));                // codes, scale, zero point, sum, norm
+//     scores(similarity::cosine, view(codes), e, corpus, view(out));        // against many
+//     scores(similarity::dot, view(x), corpus, view(out));                  // the query stays float
+//
+// A vector x is kept as codes q with x ≈ scale (q − zero_point). For two of them
+//
+//     x · y  ≈  scale_x scale_y ( Σ q r − z_y Σ q − z_x Σ r + n z_x z_y )
+//
+// Leaving the last three terms out makes opposite vectors parallel; their sums are part of the encoding, so nothing is summed
+// twice. The integers are exact; floats come from them by a stated sequence of roundings, the same on every instruction set.
+#pragma once
+
+#include "../calibrate/min_max.hpp"
+#include "../core/saturate.hpp"
+#include "../round/half_even.hpp"
+#include "../scheme/choose_params.hpp"
+#include "vector.hpp"
+
+QUERN_FP_BEGIN
+
+namespace quern {
+
+/// What is compared, and which way is better: a larger dot or cosine, a smaller distance.
+enum class similarity : signed char { dot, squared_l2, cosine };
+
+/// What comparing an encoded vector takes besides its codes.
+struct vector_encoding {
+  float scale = 1.0f;
+  std::int32_t zero_point = 0;
+  std::int64_t sum = 0;   ///< Σ q
+  std::int64_t norm = 0;  ///< Σ (q − zero_point)²: the squared length in steps of scale
+};
+
+/// Encoded vectors, one a row. Without encodings the codes stand for themselves (scale 1, zero point 0).
+template <class T>
+struct vector_set {
+  matrix_view<T const> codes;
+  vector_encoding const* encodings = nullptr;  ///< codes.rows of them, or null
+
+  QUERN_INLINE constexpr index_t size() const noexcept { return codes.rows; }
+  QUERN_INLINE constexpr index_t dimensions() const noexcept { return codes.cols; }
+};
+
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// Σ query[i] in double, in order: once a query.
+inline double sum_of(vector_view<float const> x) noexcept {
+  double s = 0;
+  for (index_t i = 0; i < x.size; ++i) s += static_cast<double>(x[i]);
+  return s;
+}
+inline double squared_length(vector_view<float const> x) noexcept {
+  double s = 0;  // the square of a float is exact in double
+  for (index_t i = 0; i < x.size; ++i) s += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return s;
+}
+
+/// The score of two encoded vectors of n dimensions whose codes have the dot product `raw`.
+QUERN_INLINE float score_of(similarity s, std::int64_t raw, index_t n, vector_encoding const& a, vector_encoding const& b) noexcept {
+  std::int64_t const product = raw - b.zero_point * a.sum - a.zero_point * b.sum +
+                               static_cast<std::int64_t>(n) * a.zero_point * b.zero_point;
+  double const sa = static_cast<double>(a.scale), sb = static_cast<double>(b.scale);
+  switch (s) {
+    case similarity::dot: return static_cast<float>(rounded(sa * sb) * static_cast<double>(product));
+    case similarity::cosine:
+      return cosine_of(static_cast<double>(product), static_cast<double>(a.norm), static_cast<double>(b.norm));
+    case similarity::squared_l2: break;
+  }
+  if (a.scale == b.scale)  // exact but for the last product
+    return static_cast<float>(rounded(sa * sa) * static_cast<double>(a.norm + b.norm - 2 * product));
+  double const lengths = rounded(rounded(sa * sa) * static_cast<double>(a.norm)) + rounded(rounded(sb * sb) * static_cast<double>(b.norm));
+  double const d = rounded(lengths) - rounded(2 * rounded(sa * sb) * static_cast<double>(product));
+  return d > 0 ? static_cast<float>(d) : 0.0f;
+}
+
+/// Scores of one query with the vectors of a set, `strip` at a time: what search and scores have in common.
+template <class A, class B>
+struct code_scorer {
+  similarity kind;
+  vector_set<B> const& corpus;
+  vector_kernels kernels;  // of dot products
+  static constexpr index_t strip = 64;
+
+  code_scorer(similarity s, vector_set<B> const& c, isa cap)
+      : kind(s), corpus(c), kernels(choose_vector_kernels<vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(cap)) {}
+
+  /// What a plain vector is worth; norms and sums are needed only where zero points and lengths are.
+  vector_encoding plain(std::uint8_t const* codes, bool is_signed) const {
+    vector_encoding e;
+    if (kind != similarity::dot) e.norm = own_norm(codes, is_signed);
+    return e;
+  }
+  std::int64_t own_norm(std::uint8_t const* codes, bool is_signed) const {
+    index_t const n = corpus.dimensions();
+    isa const cap = kernels.target;
+    auto const v = vector_view<std::uint8_t const>{codes, n, 1};
+    auto const w = vector_view<std::int8_t const>{reinterpret_cast<std::int8_t const*>(codes), n, 1};
+    return is_signed ? pair_sum<vector_op::dot>(w, w, cap) : pair_sum<vector_op::dot>(v, v, cap);
+  }
+
+  void finish(std::int64_t const* sums, vector_encoding const& query, index_t first, index_t rows, float* out) const {
+    for (index_t r = 0; r < rows; ++r)
+      out[r] = score_of(kind, sums[r], corpus.dimensions(), query,
+                        corpus.encodings != nullptr
+                            ? corpus.encodings[first + r]
+                            : plain(raw_bytes(corpus.codes.data) + (first + r) * corpus.codes.row_stride, std::is_signed_v<B>));
+  }
+  void one(std::uint8_t const* query, vector_encoding const& encoding, index_t first, index_t rows, float* out) const {
+    std::int64_t sums[strip];
+    row_sums(kernels, query, corpus.dimensions(), raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride,
+             corpus.codes.row_stride, rows, sums);
+    finish(sums, encoding, first, rows, out);
+  }
+};
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline namespace QUERN_ABI {
+
+/// The encoding of codes that exist already, with this scale and zero point: computes sum and norm.   @errors  null, scale.
+template <vector_code T>
+vector_encoding encoding_of(vector_view<T> codes, float scale = 1.0f, std::int32_t zero_point = 0, vector_options const& options = {}) {
+  detail::check_vector("encoding_of", "codes", codes);
+  if (!(scale > 0) || !is_finite(scale))
+    fail(errc::scale, "encoding_of: scale is ", static_cast<double>(scale), "; it must be finite and greater than zero.");
+  std::int64_t sum = 0, squares = 0;
+  if (codes.contiguous()) {
+    auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<T>, std::is_signed_v<T>>(options.max_isa);
+    for (index_t k = 0; k < codes.size; k += detail::vector_block)
+      sum += kernels.sum(detail::raw_bytes(codes.data) + k,
+                         codes.size - k < detail::vector_block ? codes.size - k : detail::vector_block);
+  } else {
+    for (index_t i = 0; i < codes.size; ++i) sum += codes[i];
+  }
+  squares = dot(codes, codes, options);
+  std::int64_t const z = zero_point;
+  return {scale, zero_point, sum, squares - 2 * z * sum + static_cast<std::int64_t>(codes.size) * z * z};
+}
+
+/// Quantizes x with the given params and returns what comparing its codes takes.
+///
+///     codes[i] = saturate(round_half_even(x[i] / scale) + zero_point)                    NaN becomes zero_point
+///
+/// @errors  shape unless codes has as many elements as x; null, scale, zero_point.
+template <scheme Scheme>
+  requires(Scheme::granularity::single && vector_code<typename Scheme::storage>)
+vector_encoding encode(vector_view<float const> x, params<Scheme> const& p, vector_view<typename Scheme::storage> codes,
+                       vector_options const& options = {}) {
+  detail::check_vector("encode", "x", x);
+  if (codes.size != x.size) fail(errc::shape, "encode: x has ", x.size, " elements, codes ", codes.size, "; they must have as many.");
+  detail::check_vector("encode", "codes", codes);
+  check_params<Scheme>(p.view(), 1, "encode");
+  for (index_t i = 0; i < x.size; ++i) {
+    float const steps = x[i] / p.scale;
+    float const low = static_cast<float>(Scheme::q_min - p.zero_point), high = static_cast<float>(Scheme::q_max - p.zero_point);
+    float const q = is_nan(steps) ? 0.0f : round_to::half_even::to_integral(clamp(steps, low, high));
+    codes[i] = static_cast<typename Scheme::storage>(static_cast<std::int32_t>(q) + p.zero_point);
+  }
+  return encoding_of(codes, p.scale, p.zero_point, options);
+}
+
+/// The same with the params of x's own range: its least and greatest finite elements.
+template <class Scheme = symmetric<s8>>
+  requires(Scheme::granularity::single && vector_code<typename Scheme::storage>)
+vector_encoding encode(vector_view<float const> x, vector_view<typename Scheme::storage> codes, vector_options const& options = {}) {
+  detail::check_vector("encode", "x", x);
+  return encode(x, choose_params<Scheme>(calibrate::range_of(x, options.max_isa).range), codes, options);
+}
+
+/// The score of two encoded vectors.
+///
+/// @rounds  dot: scale_a scale_b (exact in double) times the exact integer, then to float. squared_l2: one such product where
+///          the scales are equal, else the three terms in double, never below 0. cosine: as above; 0 for a vector of length 0.
+/// @errors  shape, null.
+template <vector_code A, vector_code B>
+float score(similarity s, vector_view<A> a, vector_encoding const& ea, vector_view<B> b, vector_encoding const& eb,
+            vector_options const& options = {}) {
+  return detail::score_of(s, dot(a, b, options), a.size, ea, eb);
+}
+
+/// out[r] = score of the query and vector r of the corpus.
+///
+/// @shapes  query n adjacent codes; corpus.codes rows x n; out rows.   @range  every size.
+/// @rounds  as score.   @errors  shape, null.   Does not allocate.
+template <vector_code A, vector_code B>
+void scores(similarity s, vector_view<A> query, vector_encoding const& encoding, vector_set<B> const& corpus,
+            vector_view<float> out, vector_options const& options = {}) {
+  detail::check_vector("scores", "query", query);
+  detail::check_set("scores", "corpus", corpus.codes, query.size);
+  if (!query.contiguous()) fail(errc::shape, "scores: the elements of the query are ", query.stride, " apart; they must be adjacent.");
+  if (out.size != corpus.size()) fail(errc::shape, "scores: out has ", out.size, " elements, corpus ", corpus.size(), " vectors; they must be equal.");
+  detail::check_vector("scores", "out", out);
+  detail::code_scorer<std::remove_const_t<A>, B> const scorer(s, corpus, options.max_isa);
+  constexpr index_t strip = decltype(scorer)::strip;
+  options.executor((corpus.size() + strip - 1) / strip, [&](index_t task) {
+    index_t const first = task * strip, rows = corpus.size() - first < strip ? corpus.size() - first : strip;
+    float values[strip];
+    scorer.one(detail::raw_bytes(query.data), encoding, first, rows, values);
+    for (index_t r = 0; r < rows; ++r) out[first + r] = values[r];
+  });
+}
+
+/// The same for a query that stays float, which costs more time and loses nothing on its side.
+///
+///     x · y ≈ scale (Σ x q − z Σ x)      |x − y|² ≈ |x|² − 2 x·y + scale² norm
+///
+/// @rounds  Σ x q in float in the order of kernel/vector_portable.hpp; the rest in double, then to float.
+template <vector_code B>
+void scores(similarity s, vector_view<float const> query, vector_set<B> const& corpus, vector_view<float> out,
+            vector_options const& options = {}) {
+  detail::check_vector("scores", "query", query);
+  detail::check_set("scores", "corpus", corpus.codes, query.size);
+  if (!query.contiguous()) fail(errc::shape, "scores: the elements of the query are ", query.stride, " apart; they must be adjacent.");
+  if (out.size != corpus.size()) fail(errc::shape, "scores: out has ", out.size, " elements, corpus ", corpus.size(), " vectors; they must be equal.");
+  detail::check_vector("scores", "out", out);
+  auto const dots = detail::choose_float_dots<std::is_signed_v<B>>(options.max_isa);
+  double const sum = detail::sum_of(query), length = detail::squared_length(query);
+  constexpr index_t strip = 64;
+  options.executor((corpus.size() + strip - 1) / strip, [&](index_t task) {
+    index_t const first = task * strip, rows = corpus.size() - first < strip ? corpus.size() - first : strip;
+    float values[strip];
+    dots(query.data, detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride, corpus.codes.row_stride, rows,
+         query.size, values);
+    for (index_t r = 0; r < rows; ++r) {
+      vector_encoding const e = corpus.encodings != nullptr ? corpus.encodings[first + r]
+                                : s == similarity::dot      ? vector_encoding{}
+                                                            : encoding_of(corpus.codes.row(first + r), 1.0f, 0, options);
+      double const scale = static_cast<double>(e.scale);
+      double const product = rounded(static_cast<double>(values[r]) - rounded(e.zero_point * sum));
+      double const norm = rounded(rounded(scale * scale) * static_cast<double>(e.norm));
+      if (s == similarity::dot) {
+        out[first + r] = static_cast<float>(scale * product);
+      } else if (s == similarity::cosine) {
+        out[first + r] = detail::cosine_of(rounded(scale * product), length, norm);
+      } else {
+        double const d = rounded(length + norm) - rounded(2 * rounded(scale * product));
+        out[first + r] = d > 0 ? static_cast<float>(d) : 0.0f;
+      }
+    }
+  });
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+
+QUERN_FP_END
