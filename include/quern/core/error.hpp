@@ -9,6 +9,8 @@
 
 #if QUERN_EXCEPTIONS
 #include <exception>
+#else
+#include <cstdio>
 #endif
 
 namespace quern {
