@@ -5,6 +5,7 @@
 // compiled once for all types.
 #pragma once
 
+#include "../epilogue/tile_result.hpp"
 #include "gemm_plan.hpp"
 #include "scratch.hpp"
 
@@ -15,15 +16,6 @@ inline namespace QUERN_ABI {
 /// Where lhs comes from: codes [k0, k0 + count) of row i into dst, zeros up to `padded`, by `copy`; returns their sum.
 using lhs_reader = std::int32_t (*)(void const* context, kernel::copy_function copy, index_t i, index_t k0, index_t count,
                                     index_t padded, unsigned char* dst);
-
-/// A tile of accumulators on its way: rows [row, row + rows) and columns [col, col + cols) of the result.
-struct tile_result {
-  std::int32_t const* acc;
-  index_t ld;
-  index_t row, col, rows, cols;
-  std::int64_t const* sums;   ///< of the copied rows, all of k or of the segment; null unless asked for
-  std::int32_t lhs_offset;    ///< what copied codes are above the caller's: 128 for s8 copied as u8
-};
 
 struct gemm_problem {
   index_t m = 0, n = 0, k = 0;
@@ -41,10 +33,8 @@ struct gemm_problem {
   index_t direct_ld = 0;
   index_t segment = 0;                      ///< k that may be summed in int32 before `fold`; 0: all of it
   index_t wide_bytes = 0;                   ///< an element of what `fold` sums into: float or int64
-  /// Adds a segment to `wide` (ld elements a row; sets it when `first`).
-  void (*fold)(void const* context, tile_result const& t, index_t segment, bool first, void* wide, index_t wide_ld) = nullptr;
-  /// From accumulators (or what fold made of them) to the destination.
-  void (*finish)(void const* context, tile_result const& t, void const* wide, index_t wide_ld) = nullptr;
+  fold_function fold = nullptr;
+  finish_function finish = nullptr;
   void const* context = nullptr;
 };
 

@@ -25,9 +25,10 @@ struct column_data {
   bool lhs_zero_by_row = false;
   bool needs_row_sums = false;
   index_t k = 0, group = 0, columns = 0;        ///< columns: n rounded up to 16
-  float const* scales = nullptr;                ///< to_real: cols
+  float const* scales = nullptr;                ///< to_real: cols, times rows where that is one number
   float const* real_bias = nullptr;             ///< to_real: bias, null: none
   void const* parameters = nullptr;             ///< a policy's, one a column
+  void const* rescalers = nullptr;              ///< the same as vectors of the instruction set
 };
 
 inline namespace QUERN_ABI {
@@ -95,7 +96,7 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
   }
   if constexpr (std::is_same_v<R, to_real>) {
     auto* const scales = reinterpret_cast<float*>(take(4));
-    for (index_t j = 0; j < columns; ++j) scales[j] = j < n ? e.rescale.cols[j] : 1.0f;
+    for (index_t j = 0; j < columns; ++j) scales[j] = j < n ? (e.rescale.rows.single() ? rounded(e.rescale.rows.one * e.rescale.cols[j]) : e.rescale.cols[j]) : 1.0f;
     d.scales = scales;
     if (e.rescale.bias.size > 0) {
       auto* const bias = reinterpret_cast<float*>(take(4));

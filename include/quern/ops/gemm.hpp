@@ -16,7 +16,8 @@
 // Which kernel runs, and why: gemm_plan(m, n, k). Fixed shapes are proved at compile time: `gemm_depth_check<Lhs, Rhs, K>`.
 #pragma once
 
-#include "../dispatch/finish.hpp"
+#include "../dispatch/gemm_driver.hpp"
+#include "../epilogue/bodies.hpp"
 #include "gemm_checks.hpp"
 
 namespace quern {
@@ -46,10 +47,17 @@ struct gemm_call {
   gemm_problem problem;
   kernel_choice kernels;
   gemm_tasks cut;
+  void (*prepare_rescale)(void const*, index_t, index_t, unsigned char*) = nullptr;
+  index_t rescale_bytes = 0;
 
   /// Everything but the columns, whose memory comes later.
   gemm_call(matrix_view<Lhs const> l, packed_matrix_view<Rhs> const& r, matrix_view<Dst> dst, E const& e, gemm_options const& options)
       : lhs(l), rhs(r), context{&e, dst, {}} {
+    if constexpr (std::is_integral_v<Dst>) {
+      auto const limits = integer_limits<Dst>::of(e.min, e.max);
+      context.min = limits.min;
+      context.max = limits.max;
+    }
     gemm_problem& p = problem;
     p.m = lhs.rows;
     p.n = rhs.n();
@@ -64,37 +72,47 @@ struct gemm_call {
     std::int32_t const promised = options.lhs_range.min <= options.lhs_range.max ? options.lhs_range.max : code_of_t<Lhs>::max;
     p.lhs_max = sizeof(Lhs) == 2 ? 32767 : promised + (p.kind == 1 ? 128 : 0);
     p.context = &context;
-    p.finish = &finish_scalar<Dst, E, false>;
     if (options.wide) {
       // In words of 8-bit codes 2^31 / 2^16 products fit an int32, of int16 codes 2^31 / 2^22.
       p.segment = sizeof(Lhs) == 2 ? 508 : 16384;
       p.wide_bytes = 8;
-      p.fold = &fold_wide<Dst, E>;
-      p.finish = &finish_scalar<Dst, E, true>;
     }
     if constexpr (std::is_same_v<rescale, to_real>)
       if (rhs.group() > 0) {
         p.segment = rhs.group();
         p.wide_bytes = 4;
-        p.fold = &fold_groups<Dst, E>;
       }
     kernels = kernels_for(p, allowed_isas(options.max_isa));
+    if (options.wide) {
+      p.fold = &fold_wide<Dst, E>;
+      p.finish = &finish_scalar<Dst, E, true>;
+    } else {
+      epilogue_body const body = choose_body(context, kernels.first->needs);
+      p.finish = body.finish;
+      p.fold = body.fold;
+      prepare_rescale = body.prepare;
+      rescale_bytes = body.bytes;
+    }
     cut = cut_gemm(p, options.executor, largest_tile_rows(*kernels.first));
   }
 
-  index_t shared_bytes() const noexcept { return round_up(column_bytes<rescale>(rhs.n()), 64); }
+  index_t shared_bytes() const noexcept { return round_up(column_bytes<rescale>(rhs.n()), 64) + rescale_bytes; }
   index_t task_bytes() const noexcept { return round_up(gemm_task_bytes(problem, kernels, cut), 64); }
 
   void run(executor_ref const& executor, unsigned char* shared, unsigned char* tasks) {
     E const& e = *context.e;
     context.columns = prepare_columns(rhs, e, problem.segment > 0, problem.kind == 1 ? 128 : 0, shared);
+    if (prepare_rescale != nullptr) {
+      unsigned char* const rescalers = shared + round_up(column_bytes<rescale>(rhs.n()), 64);
+      prepare_rescale(context.columns.parameters, rhs.n(), context.columns.columns, rescalers);
+      context.columns.rescalers = rescalers;
+    }
     problem.init[0] = context.columns.init[0];
     problem.init[1] = context.columns.init[1];
     problem.sums = context.columns.needs_row_sums;
     if constexpr (std::is_same_v<Dst, std::int32_t> && std::is_same_v<rescale, no_rescale> && !E::residual_type::present &&
                   !has_functor<typename E::then_type>) {
-      auto const limits = integer_limits<Dst>::of(e.min, e.max);
-      bool const plain = !e.accumulate && e.dst_zero_point == 0 && limits.min == code_of_t<Dst>::min && limits.max == code_of_t<Dst>::max;
+      bool const plain = !e.accumulate && e.dst_zero_point == 0 && context.min == code_of_t<Dst>::min && context.max == code_of_t<Dst>::max;
       if (plain && context.dst.col_stride == 1 && !problem.sums && !context.columns.lhs_zero_by_row && problem.segment == 0) {
         problem.direct = context.dst.data;
         problem.direct_ld = context.dst.row_stride;

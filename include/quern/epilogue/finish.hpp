@@ -1,8 +1,8 @@
 // finish.hpp — from a tile of accumulators to the destination: corrections, stages, segments.
 #pragma once
 
-#include "gemm_driver.hpp"
-#include "../epilogue/prepare.hpp"
+#include "prepare.hpp"
+#include "tile_result.hpp"
 
 QUERN_FP_BEGIN
 
@@ -16,13 +16,13 @@ struct finish_context {
   E const* e;
   matrix_view<Dst> dst;
   column_data columns;
+  std::int32_t min = 0, max = 0;        ///< the clamp of an integer destination
 };
 
 /// Accumulator (i, j) with its zero-point terms. For one group of weights `group` >= 0.
 template <class Wide>
-QUERN_INLINE Wide corrected(column_data const& d, Wide acc, std::int32_t lhs_zero, std::int64_t row_sum, index_t j, bool lhs_term,
-                            std::int32_t rhs_zero, index_t k, std::int32_t const* sums) noexcept {
-  (void)d;
+QUERN_INLINE Wide corrected(Wide acc, std::int32_t lhs_zero, std::int64_t row_sum, index_t j,
+                            bool lhs_term, std::int32_t rhs_zero, index_t k, std::int32_t const* sums) noexcept {
   std::int64_t const terms = (lhs_term ? static_cast<std::int64_t>(lhs_zero) * sums[j] : 0) +
                              static_cast<std::int64_t>(rhs_zero) * (row_sum - static_cast<std::int64_t>(k) * lhs_zero);
   if constexpr (sizeof(Wide) == 8)
@@ -49,7 +49,7 @@ void finish_scalar(void const* context, tile_result const& t, void const* wide, 
       } else if (wide != nullptr) {
         finish_one(e, std::int32_t{0}, static_cast<float const*>(wide)[r * wide_ld + q], i, j, c.dst(i, j));
       } else {
-        std::int32_t const acc = corrected(d, t.acc[r * t.ld + q], lhs_zero, t.sums == nullptr ? 0 : t.sums[r], j,
+        std::int32_t const acc = corrected(t.acc[r * t.ld + q], lhs_zero, t.sums == nullptr ? 0 : t.sums[r], j,
                                            d.lhs_zero_by_row, rhs_zero, d.k, d.sums);
         finish_one(e, acc, static_cast<float>(acc), i, j, c.dst(i, j));
       }
@@ -98,10 +98,10 @@ void fold_groups(void const* context, tile_result const& t, index_t segment, boo
                                     : d.rhs_zero != nullptr ? d.rhs_zero[j]
                                                             : d.uniform_rhs_zero;
       std::int32_t const acc =
-          corrected(d, t.acc[r * t.ld + q], lhs_zero, t.sums == nullptr ? 0 : t.sums[r], j, true, rhs_zero, k, sums);
+          corrected(t.acc[r * t.ld + q], lhs_zero, t.sums == nullptr ? 0 : t.sums[r], j, true, rhs_zero, k, sums);
       float const value = rounded(static_cast<float>(acc) * scales(segment, j));
       float& sum = static_cast<float*>(wide)[r * wide_ld + q];
-      sum = first ? rounded(0.0f + value) : rounded(sum + value);
+      sum = first ? value : rounded(sum + value);
     }
   }
 }

@@ -1,0 +1,110 @@
+// bodies.hpp — the epilogue's body for every instruction set, and which one a product gets.
+#pragma once
+
+#include "../simd/rescale.hpp"
+#include "finish.hpp"
+
+#include <new>
+
+QUERN_FP_BEGIN
+
+namespace quern {
+inline namespace QUERN_ABI {
+namespace baseline {
+#include "body.inl"
+}  // namespace baseline
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+
+#if QUERN_X86_64
+QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace sse41 {
+#include "body.inl"
+}  // namespace sse41
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+
+QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace avx2 {
+#include "body.inl"
+}  // namespace avx2
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+
+QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace avx512bw {
+#include "body.inl"
+}  // namespace avx512bw
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+#endif
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// The functions that serve one product.
+struct epilogue_body {
+  finish_function finish = nullptr;
+  fold_function fold = nullptr;
+  void (*prepare)(void const* parameters, index_t n, index_t columns, unsigned char* memory) = nullptr;  ///< null: nothing to
+  index_t bytes = 0;  ///< that prepare fills
+};
+
+#define QUERN_DETAIL_BODY(isa_namespace)                                                                              \
+  {                                                                                                                   \
+    body.finish = &isa_namespace::finish_tile<Dst, E>;                                                                \
+    if constexpr (std::is_same_v<R, to_real>)                                                                         \
+      body.fold = &isa_namespace::fold_group_tile<Dst, E>;                                                            \
+    else if constexpr (!std::is_same_v<R, no_rescale>) {                                                              \
+      body.prepare = &isa_namespace::prepare_rescalers<R>;                                                            \
+      body.bytes = columns / isa_namespace::lanes * static_cast<index_t>(sizeof(isa_namespace::rescaler<R>));         \
+    }                                                                                                                 \
+    return body;                                                                                                      \
+  }
+
+/// The vectors of `needs`, or the scalar path where these do not serve: gaps between columns, and rare stages of int32.
+template <class Dst, class E>
+epilogue_body choose_body(finish_context<Dst, E> const& c, isa needs) noexcept {
+  using R = typename E::rescale_type;
+  [[maybe_unused]] E const& e = *c.e;
+  epilogue_body body;
+  body.finish = &finish_scalar<Dst, E, false>;
+  bool vectors = c.dst.col_stride == 1;
+  if constexpr (E::residual_type::present) vectors &= e.residual.from.col_stride == 1;
+  if constexpr (std::is_same_v<R, to_real>) {
+    body.fold = &fold_groups<Dst, E>;
+    vectors &= e.rescale.groups.rows == 0 ||
+               (e.rescale.groups.col_stride == 1 && (e.rescale.group_zero_points.rows == 0 || e.rescale.group_zero_points.col_stride == 1));
+  }
+  if constexpr (std::is_same_v<Dst, std::int32_t>) {
+    if constexpr (std::is_same_v<R, to_real>)
+      return body;  // int32 limits are no floats
+    else
+      vectors &= e.dst_zero_point == 0 && c.min == code_of_t<Dst>::min && c.max == code_of_t<Dst>::max;
+  }
+  if (!vectors) return body;
+  [[maybe_unused]] index_t const columns = c.dst.cols == 0 ? 0 : (c.dst.cols + 15) / 16 * 16;
+#if QUERN_X86_64
+  if (needs >= isa::avx512bw && needs <= isa::amx_int8) QUERN_DETAIL_BODY(avx512bw)
+  if (needs == isa::avx2 || needs == isa::avx_vnni) QUERN_DETAIL_BODY(avx2)
+  if (needs == isa::sse41) QUERN_DETAIL_BODY(sse41)
+#endif
+  QUERN_DETAIL_BODY(baseline)
+}
+#undef QUERN_DETAIL_BODY
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern
+
+QUERN_FP_END
