@@ -1,0 +1,216 @@
+// quantize.hpp — real numbers to codes.
+#pragma once
+
+#include "../core/packed_int.hpp"
+#include "../scheme/params.hpp"
+#include "quantize_kernels.hpp"
+#include "walk.hpp"
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// Rows of any stride: what is not contiguous goes through a buffer on the stack.
+template <class Form, class Src, class Dst, class Rounding>
+void quantize_rows(quantize_task<Src, Dst> t, index_t src_step, index_t dst_step, Rounding rounding, isa cap,
+                   conversion_counts& counts) {
+  if (t.rows > 1 && t.row_scale != 0 && t.col_scale != 0) {  // a scale for each element: row by row
+    index_t const rows = t.rows;
+    t.rows = 1;
+    for (index_t i = 0; i < rows; ++i) {
+      quantize_rows<Form>(t, src_step, dst_step, rounding, cap, counts);
+      t.src += t.src_stride, t.dst += t.dst_stride, t.scales += t.row_scale;
+      if (t.zero_points != nullptr) t.zero_points += t.row_scale;
+      t.first_index += static_cast<std::uint64_t>(t.row_index);
+    }
+    return;
+  }
+  if (src_step == 1 && dst_step == 1) {
+    // Few columns, each with its scale, without gaps between the rows: several rows at once fill the vectors.
+    constexpr index_t vector = 64, enough = 256, most = 512;
+    if (t.col_scale != 0 && t.rows > 1 && t.cols < enough && t.cols % vector != 0 && t.src_stride == t.cols &&
+        t.dst_stride == t.cols && t.row_index == t.cols && t.col_index == 1) {
+      index_t step = 1;
+      while (step * t.cols % vector != 0) step *= 2;
+      index_t const fold = step * t.cols <= most ? most / t.cols / step * step : most / t.cols;
+      index_t const rows = t.rows, whole = rows / fold;
+      t.period = t.cols;
+      t.cols *= fold, t.src_stride *= fold, t.dst_stride *= fold, t.row_index *= fold;
+      t.rows = whole;
+      if (whole > 0) quantize_rectangle<Form>(t, rounding, cap, counts);
+      t.src += whole * t.src_stride, t.dst += whole * t.dst_stride;
+      t.first_index += static_cast<std::uint64_t>(whole * t.row_index);
+      t.rows = 1, t.cols = (rows - whole * fold) * t.period;
+      if (t.cols > 0) quantize_rectangle<Form>(t, rounding, cap, counts);
+      return;
+    }
+    return quantize_rectangle<Form>(t, rounding, cap, counts);
+  }
+  constexpr index_t most = 1024;
+  alignas(64) Src in[most];
+  alignas(64) Dst out[most];
+  for (index_t i = 0; i < t.rows; ++i)
+    for (index_t j = 0; j < t.cols; j += most) {
+      index_t const n = t.cols - j < most ? t.cols - j : most;
+      Src const* const src = t.src + i * t.src_stride + j * src_step;
+      Dst* const dst = t.dst + i * t.dst_stride + j * dst_step;
+      quantize_task<Src, Dst> part = t;
+      part.rows = 1, part.cols = n;
+      part.src = src, part.dst = dst;
+      index_t const scale = i * t.row_scale + j * t.col_scale;
+      part.scales += scale;
+      if (part.zero_points != nullptr) part.zero_points += scale;
+      part.first_index += static_cast<std::uint64_t>(i * t.row_index + j * t.col_index);
+      part.period = n;
+      if (src_step != 1) {
+        for (index_t k = 0; k < n; ++k) in[k] = src[k * src_step];
+        part.src = in;
+      }
+      if (dst_step != 1) part.dst = out;
+      part.in_place = part.in_place && src_step == 1 && dst_step == 1;
+      quantize_rectangle<Form>(part, rounding, cap, counts);
+      if (dst_step != 1)
+        for (index_t k = 0; k < n; ++k) dst[k * dst_step] = out[k];
+    }
+}
+
+template <class Form, class Src, class Dst, int Rank, class Rounding>
+conversion_counts quantize_box(any_view<Src const> const& src, any_view<Dst> const& dst, params_view p, scale_grid<Rank> const& grid,
+                               std::int32_t q_min, std::int32_t q_max, bool in_place, Rounding rounding, isa cap) {
+  conversion_counts counts;
+  cut_groups(box_of(src, dst, grid), grid, 0, [&](walk_box box) {
+    simplify(box);
+    walk_axis const row = box.axis[box.rank - 2], col = box.axis[box.rank - 1];
+    for_each_rectangle(box, [&](index_t s, index_t d, index_t scale, index_t index) {
+      quantize_task<Src, Dst> const t{.src = src.data + s,
+                                      .dst = dst.data + d,
+                                      .rows = row.extent,
+                                      .cols = col.extent,
+                                      .src_stride = row.src,
+                                      .dst_stride = row.dst,
+                                      .scales = p.scales + scale,
+                                      .zero_points = p.zero_points == nullptr ? nullptr : p.zero_points + scale,
+                                      .row_scale = row.scale,
+                                      .col_scale = col.scale,
+                                      .period = col.extent,
+                                      .q_min = q_min,
+                                      .q_max = q_max,
+                                      .in_place = in_place,
+                                      .first_index = static_cast<std::uint64_t>(index),
+                                      .row_index = row.index,
+                                      .col_index = col.index};
+      quantize_rows<Form>(t, col.src, col.dst, rounding, cap, counts);
+    });
+  });
+  return counts;
+}
+
+template <class Granularity, class T>
+QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 1>) noexcept {
+  return grid_of<Granularity>(v.extent[0]);
+}
+template <class Granularity, class T>
+QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 2>) noexcept {
+  return grid_of<Granularity>(v.extent[0], v.extent[1]);
+}
+template <class Granularity, class T>
+QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 4>) noexcept {
+  return grid_of<Granularity>(v.extent[0], v.extent[1], v.extent[2], v.extent[3]);
+}
+
+template <class View>
+inline constexpr int rank_of = 0;
+template <class T>
+inline constexpr int rank_of<vector_view<T>> = 1;
+template <class T>
+inline constexpr int rank_of<matrix_view<T>> = 2;
+template <class T>
+inline constexpr int rank_of<tensor_view<T>> = 4;
+
+template <class View>
+struct element_of;
+template <template <class> class View, class T>
+struct element_of<View<T>> {
+  using type = T;
+};
+template <class View>
+using element_t = typename element_of<View>::type;
+
+}  // inline namespace QUERN_ABI
+
+/// vector_view, matrix_view or tensor_view.
+template <class V>
+concept strided_view = (rank_of<V> != 0);
+/// The same of real numbers, or of codes.
+template <class V>
+concept real_view = strided_view<V> && real<std::remove_const_t<element_t<V>>>;
+template <class V>
+concept code_view = strided_view<V> && quantized_storage<std::remove_const_t<element_t<V>>>;
+
+}  // namespace detail
+
+inline namespace QUERN_ABI {
+
+/// Real numbers to codes.
+///
+///     q = within q_min .. q_max ( round(real / scale) + zero_point )                divide
+///     q = within q_min .. q_max ( round(real * (1 / scale)) + zero_point )          reciprocal
+///
+/// @shapes  src and dst: vectors, matrices or NHWC tensors of the same extents and any strides; params as many as
+///          grid_of<Scheme::granularity> has for them.
+/// @units   src: those of scale; dst: steps.
+/// @range   double in double, float, half and bfloat16 in float. NaN becomes q_min, infinities the end they point to.
+/// @rounds  the quotient (or inverse and product) once each to float or double, then to an integer by `Rounding`.
+/// @returns how many finite values were saturated, how many were not finite.
+/// @errors  shape, null, overlap (unless dst is src, element for element), scale, zero_point. Nothing is written then.
+/// @source  reference/quantize.hpp is the definition; ONNX QuantizeLinear, PyTorch quantize_per_tensor. Does not allocate.
+template <class Rounding = round_to::half_even, conversion_form Form = divide, detail::real_view Src, quantization_params Params,
+          detail::code_view Dst>
+conversion_counts quantize(Src src, Params const& params, Dst dst, quantize_options<Rounding> const& options = {}) {
+  require_rounding_mode<Rounding>();
+  using scheme_type = typename Params::scheme_type;
+  using src_type = std::remove_const_t<detail::element_t<Src>>;
+  using dst_type = detail::element_t<Dst>;
+  static_assert(detail::rank_of<Src> == detail::rank_of<Dst>, "quern::quantize: src and dst must have the same number of axes.");
+  static_assert(std::is_same_v<dst_type, typename scheme_type::storage>,
+                "quern::quantize: dst must be a view of the scheme's storage type (std::int8_t for s8 and s4, ...), not const.");
+  constexpr int rank = detail::rank_of<Src>;
+  detail::any_view<src_type const> const from = detail::any_of(
+      static_cast<std::conditional_t<rank == 1, vector_view<src_type const>,
+                                     std::conditional_t<rank == 2, matrix_view<src_type const>, tensor_view<src_type const>>>>(src));
+  detail::any_view<dst_type> const to = detail::any_of(dst);
+  detail::views_check const views = detail::check_views("quantize", from, to);
+  params_view const p = params.view();
+  auto const grid = detail::grid_over<typename scheme_type::granularity>(from, std::integral_constant<int, rank>{});
+  check_params<scheme_type>(p, grid.count(), "quantize");
+  if (views == detail::views_check::nothing_to_do) return {};
+  bool const in_place = views == detail::views_check::same_place;
+  if (scheme_type::granularity::single && detail::dense(from) && detail::dense(to)) {
+    index_t const n = detail::elements(from);
+    conversion_counts counts;
+    detail::quantize_task<src_type, dst_type> const t{.src = from.data,
+                                                      .dst = to.data,
+                                                      .rows = 1,
+                                                      .cols = n,
+                                                      .src_stride = n,
+                                                      .dst_stride = n,
+                                                      .scales = p.scales,
+                                                      .zero_points = p.zero_points,
+                                                      .row_scale = 0,
+                                                      .col_scale = 0,
+                                                      .period = n,
+                                                      .q_min = scheme_type::q_min,
+                                                      .q_max = scheme_type::q_max,
+                                                      .in_place = in_place,
+                                                      .first_index = 0,
+                                                      .row_index = 0,
+                                                      .col_index = 1};
+    detail::quantize_rectangle<Form>(t, options.rounding, options.max_isa, counts);
+    return counts;
+  }
+  return detail::quantize_box<Form>(from, to, p, grid, scheme_type::q_min, scheme_type::q_max, in_place, options.rounding,
+                                    options.max_isa);
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern

@@ -1,0 +1,339 @@
+// quantize_body.inl — quantize on vectors. Included once per instruction set, in its namespace; see quantize_kernels.hpp.
+//
+// Two loops share the work. The plain one does what the definition says, lane by lane, and counts. The fast one does the least:
+//
+//     u = round(x / scale) + zero_point - q_min      in 16 (or 32) bits, saturating
+//     dst = u + q_min                                where 0 <= u <= q_max - q_min
+//
+// and only collects the bits of all u. If a forbidden bit came up in a chunk, the chunk is done again by the plain loop. So a
+// value that saturates or is not finite costs time, never exactness, and 64 elements take 15 instructions on the two vector
+// ports of AVX-512: multiply 4, convert 4, pack 2 + 1, add 2, collect 1, order 1.
+
+namespace inner {
+
+QUERN_INLINE f32s real_of(f32s, i32s x) { return to_f32(x); }
+QUERN_INLINE f64s real_of(f64s, i32s x) { return to_f64(x); }
+/// What the limits are compared in: float holds every 16-bit code less a zero point, int32 needs double.
+template <class Dst>
+QUERN_INLINE f32s widened(f32s x)
+  requires(sizeof(Dst) < 4)
+{
+  return x;
+}
+template <class Dst>
+QUERN_INLINE f64s widened(f32s x)
+  requires(sizeof(Dst) == 4)
+{
+  return to_f64(x);
+}
+template <class Dst>
+QUERN_INLINE f64s widened(f64s x) {
+  return x;
+}
+
+/// h ^ h >> s.
+QUERN_INLINE i32s fold(i32s h, int s) { return bit_xor(h, shift_right_logical(h, broadcast(std::int32_t{s}))); }
+QUERN_INLINE i32s mix(i32s h) {
+  h = mul_low(fold(h, 16), broadcast(static_cast<std::int32_t>(0x85ebca6bu)));
+  h = mul_low(fold(h, 13), broadcast(static_cast<std::int32_t>(0xc2b2ae35u)));
+  return fold(h, 16);
+}
+/// round_to::stochastic::to_integral with indices first, first + step, ...; lane by lane where they cross a multiple of 2^32.
+template <class V>
+QUERN_INLINE V to_integral_at(V v, round_to::stochastic r, std::uint64_t first, index_t step) {
+  using scalar = decltype(scalar_of(v));
+  std::uint64_t const last = first + static_cast<std::uint64_t>(step * (lanes - 1));
+  if ((first >> 32) != (last >> 32)) {
+    scalar x[lanes];
+    store(static_cast<scalar*>(x), v);
+    for (int i = 0; i < lanes; ++i) x[i] = r.to_integral(x[i], first + static_cast<std::uint64_t>(step * i));
+    return load(static_cast<scalar const*>(x));
+  }
+  auto const low = [](std::uint64_t x) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(x)); };
+  std::int32_t count_up[lanes];
+  for (int i = 0; i < lanes; ++i) count_up[i] = i;
+  i32s const index = add(broadcast(low(first)), mul_low(load(static_cast<std::int32_t const*>(count_up)),
+                                                        broadcast(low(static_cast<std::uint64_t>(step)))));
+  i32s const draw = mix(bit_xor(
+      add(mix(bit_xor(index, broadcast(low(r.seed)))), broadcast(low(std::uint64_t{0x9e3779b9u} * (first >> 32)))),
+      broadcast(low((r.seed >> 32) ^ 0x5851f42du))));
+  V const u = mul(real_of(v, shift_right_logical(draw, broadcast(std::int32_t{8}))), constant_like(v, 5.9604644775390625e-8));
+  V const t = truncate(v);
+  return away_if(less(u, fraction_of(v, t)), v, t);
+}
+template <class V, class Rounding>
+QUERN_INLINE V to_integral_at(V v, Rounding mode, std::uint64_t, index_t) {
+  return to_integral(v, mode);
+}
+
+/// The definition, a vector at a time. `scales` (or inverses) and `zeros` advance with the elements if `step` is 1; if it is 0
+/// they hold `lanes` equal ones.
+template <class Form, class Src, class Dst, class Rounding, class Real>
+QUERN_NOINLINE void quantize_plainly(Src const* src, Dst* dst, index_t n, Real const* scales, std::int32_t const* zeros, index_t step,
+                                   std::int32_t q_min, std::int32_t q_max, Rounding rounding, std::uint64_t index,
+                                   index_t index_step, conversion_counts& counts) {
+  for (index_t j = 0; j < n; j += lanes) {
+    index_t const rest = n - j;
+    auto const x = rest >= lanes ? load(src + j) : load_first(src + j, rest);
+    auto const s = load(scales + j * step);
+    i32s const zero = load(zeros + j * step);
+    decltype(load(scales)) v;
+    if constexpr (std::is_same_v<Form, divide>)
+      v = div(x, s);
+    else
+      v = mul(x, s);
+    auto const r = widened<Dst>(to_integral_at(v, rounding, index + static_cast<std::uint64_t>(j * index_step), index_step));
+    auto const z = real_of(r, zero), lo = sub(constant_like(r, q_min), z), hi = sub(constant_like(r, q_max), z);
+    mask const finite = less(abs(x), constant_like(x, __builtin_inf()));
+    mask const outside = mask_or(less(r, lo), less(hi, r));
+    counts.saturated += __builtin_popcount(lane_bits(mask_and(finite, outside)));
+    counts.non_finite += lanes - __builtin_popcount(lane_bits(finite));
+    i32s const q = to_i32(add(min(max(r, lo), hi), z));  // max returns its second operand for NaN: q_min
+    if (rest >= lanes)
+      store(dst + j, q);
+    else
+      store_first(dst + j, q, rest);
+  }
+}
+
+#if QUERN_DETAIL_PACKED  // from here on: what has_pack is needed for
+
+/// x * inverse, or x / scale: in two steps (exact_division.hpp) where there is an fma, else as it stands, with the scale in `low`.
+template <class Form, class V>
+QUERN_INLINE V scaled(V x, [[maybe_unused]] V inverse, [[maybe_unused]] V low) {
+  if constexpr (!std::is_same_v<Form, divide>)
+    return mul(x, inverse);
+  else if constexpr (has_fma)
+    return fma(x, inverse, mul(x, low));
+  else
+    return div(x, low);
+}
+/// What `inverse` leaves out of 1 / scale, to 2^-47 of it: the remainder 1 - scale * inverse is exact.
+template <class V>
+QUERN_INLINE V low_part(V scale, V inverse) {
+  if constexpr (has_fma)
+    return mul(fma(sub(constant_like(scale, 0), scale), inverse, constant_like(scale, 1)), inverse);
+  else
+    return scale;
+}
+
+/// Constants of one scale in all lanes.
+struct one_scale {
+  f32s inverse_, low_;
+  std::int32_t zero;  ///< zero_point - q_min
+  QUERN_INLINE f32s inverse(index_t) const { return inverse_; }
+  QUERN_INLINE f32s low(index_t) const { return low_; }
+};
+/// Constants of a scale for each column. `zeros` are dwords, or words in the private order of pack_signed.
+struct many_scales {
+  float const *inverses, *lows;
+  std::int32_t const* dwords;
+  std::int16_t const* words_;
+  QUERN_INLINE f32s inverse(index_t j) const { return load(inverses + j); }
+  QUERN_INLINE f32s low(index_t j) const { return load(lows + j); }
+};
+
+template <class Form, class Rounding, class Src, class Scales>
+QUERN_INLINE i32s steps_of(Src const* src, index_t j, Scales const& s) {
+  return to_i32(scaled<Form>(load(src + j), s.inverse(j), s.low(j)), Rounding{});
+}
+
+template <class Scales>
+QUERN_INLINE words zero_words(Scales const& s, [[maybe_unused]] index_t j) {
+  if constexpr (std::is_same_v<Scales, one_scale>)
+    return broadcast_word(static_cast<std::int16_t>(s.zero));
+  else
+    return load_private(s.words_ + j);
+}
+template <class Scales>
+QUERN_INLINE i32s zero_dwords(Scales const& s, index_t j) {
+  if constexpr (std::is_same_v<Scales, one_scale>)
+    return broadcast(s.zero);
+  else
+    return load(s.dwords + j);
+}
+
+/// Whole blocks of n elements; returns whether one may be outside of q_min .. q_max. `Centered`: s8 and no zero point, which
+/// packing alone brings home. `narrow`: the range lacks one code.
+template <class Form, class Rounding, bool Centered, class Src, class Dst, class Scales>
+QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales const& s, std::int32_t q_min, std::int32_t q_max,
+                                  bool narrow, bool streaming) {
+  std::int32_t const forbidden = ~(narrow ? q_max - q_min + 1 : q_max - q_min);
+  if constexpr (sizeof(Dst) == 1) {
+    words seen = broadcast_word(0);
+    words const one = broadcast_word(1);
+    bytes const lowest = broadcast_byte(static_cast<std::int8_t>(q_min));
+    for (index_t j = 0; j < n; j += 4 * lanes) {
+      words const w0 = pack_signed(steps_of<Form, Rounding>(src, j, s), steps_of<Form, Rounding>(src, j + lanes, s));
+      words const w1 =
+          pack_signed(steps_of<Form, Rounding>(src, j + 2 * lanes, s), steps_of<Form, Rounding>(src, j + 3 * lanes, s));
+      words const u0 = adds(w0, zero_words(s, j)), u1 = adds(w1, zero_words(s, j + 2 * lanes));
+      seen = or3(seen, u0, u1);
+      if (narrow) [[unlikely]]
+        seen = or3(seen, adds(u0, one), adds(u1, one));
+      bytes q;
+      if constexpr (Centered)
+        q = pack_signed(w0, w1);
+      else
+        q = pack_unsigned(u0, u1);
+      if constexpr (!Centered && std::is_signed_v<Dst>) q = add(q, lowest);
+      if (streaming) [[unlikely]]
+        stream(dst + j, q);
+      else
+        store(static_cast<void*>(dst + j), q);
+    }
+    return any_bit(seen, broadcast_word(static_cast<std::int16_t>(forbidden)));
+  } else {
+    i32s seen = broadcast(std::int32_t{0});
+    i32s const one = broadcast(std::int32_t{1});
+    words const lowest = broadcast_word(static_cast<std::int16_t>(q_min));
+    for (index_t j = 0; j < n; j += 4 * lanes)
+      for (index_t k = j; k < j + 4 * lanes; k += 2 * lanes) {
+        i32s const u0 = add(steps_of<Form, Rounding>(src, k, s), zero_dwords(s, k));
+        i32s const u1 = add(steps_of<Form, Rounding>(src, k + lanes, s), zero_dwords(s, k + lanes));
+        seen = or3(seen, u0, u1);
+        if (narrow) [[unlikely]]
+          seen = or3(seen, add(u0, one), add(u1, one));
+        words q = pack_unsigned(u0, u1);
+        if constexpr (std::is_signed_v<Dst>) q = add(q, lowest);
+        if (streaming) [[unlikely]]
+          stream(dst + k, q);
+        else
+          store(static_cast<void*>(dst + k), q);
+      }
+    return any(mask_not(equal(bit_and(seen, broadcast(forbidden)), broadcast(std::int32_t{0}))));
+  }
+}
+
+/// Whether there is a fast loop, whatever the scale.
+template <class Form, class Src, class Dst, class Rounding>
+inline constexpr bool has_fast_loop =
+    sizeof(Dst) < 4 && !std::is_same_v<Src, double> && rounding_mode<Rounding> &&
+    (!std::is_same_v<Form, divide> || !has_fma || quern::detail::divides_in_two_steps<Rounding>);
+#endif
+
+}  // namespace inner
+
+/// A rectangle whose rows have one scale each (col_scale 0), or whose columns have (row_scale 0).
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE void quantize_rectangle(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding, bool streaming,
+                                       conversion_counts& counts) {
+  using real = arithmetic_of<Src>;
+  constexpr bool divides = std::is_same_v<Form, divide>;
+  constexpr index_t block = 4 * lanes, most_columns = 512;
+  [[maybe_unused]] constexpr index_t chunk = 4096;  // in the first cache when it has to be done again
+  std::int32_t const q_min = t.q_min, q_max = t.q_max;
+  [[maybe_unused]] int const bits = quern::detail::bits_of_range(q_min, q_max);
+  // The forbidden bits of u say all only if q_max - q_min is 2^bits - 1, or one less.
+  std::int64_t const missing = (std::int64_t{1} << bits) - 1 - (std::int64_t{q_max} - q_min);
+  [[maybe_unused]] bool const narrow = missing == 1;
+  [[maybe_unused]] bool const usable = missing <= 1 && !t.in_place;
+
+  if (t.col_scale == 0) {
+    real plain_scale[lanes];
+    std::int32_t plain_zero[lanes];
+    for (index_t i = 0; i < t.rows; ++i) {
+      float const scale = t.scales[i * t.row_scale];
+      std::int32_t const zero = t.zero_points == nullptr ? 0 : t.zero_points[i * t.row_scale];
+      Src const* const src = t.src + i * t.src_stride;
+      Dst* const dst = t.dst + i * t.dst_stride;
+      std::uint64_t const index = t.first_index + static_cast<std::uint64_t>(i * t.row_index);
+      index_t done = 0;
+      bool filled = false;
+      auto const plainly = [&](index_t first, index_t n) {
+        if (!filled) {
+          for (real& e : plain_scale) e = divides ? static_cast<real>(scale) : real{1} / static_cast<real>(scale);
+          for (std::int32_t& e : plain_zero) e = zero;
+          filled = true;
+        }
+        inner::quantize_plainly<Form>(src + first, dst + first, n, static_cast<real const*>(plain_scale),
+                                      static_cast<std::int32_t const*>(plain_zero), 0, q_min, q_max, rounding,
+                                      index + static_cast<std::uint64_t>(first * t.col_index), t.col_index, counts);
+      };
+#if QUERN_DETAIL_PACKED
+      if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
+        if (usable && t.cols >= block && (!divides || !has_fma || quern::detail::exact_in_two_steps<Rounding>(scale, bits))) {
+          float const inverse = 1.0f / scale;
+          inner::one_scale s;
+          s.inverse_ = broadcast(inverse);
+          s.low_ = broadcast(!divides ? 0.0f : has_fma ? quern::detail::low_part_of_inverse(scale, inverse) : scale);
+          s.zero = zero - q_min;
+          if (streaming) {  // up to the first aligned element
+            index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & 63);
+            done = skew == 0 ? 0 : (64 - skew) / static_cast<index_t>(sizeof(Dst));
+            if (done > 0) plainly(0, done);
+          }
+          while (t.cols - done >= block) {
+            index_t const n = (t.cols - done < chunk ? t.cols - done : chunk) & ~(block - 1);
+            bool outside;
+            if (std::is_same_v<Dst, std::int8_t> && zero == 0)
+              outside = inner::quantize_blocks<Form, Rounding, true>(src + done, dst + done, n, s, q_min, q_max, narrow, streaming);
+            else
+              outside = inner::quantize_blocks<Form, Rounding, false>(src + done, dst + done, n, s, q_min, q_max, narrow, streaming);
+            if (outside) plainly(done, n);
+            done += n;
+          }
+        }
+      }
+#endif
+      if (done < t.cols) plainly(done, t.cols - done);
+    }
+    if (streaming) fence();
+    return;
+  }
+
+  alignas(64) float scales[most_columns + block];
+  alignas(64) real plain_scales[most_columns + block];
+  alignas(64) std::int32_t zeros[most_columns + block];
+  for (index_t first = 0; first < t.cols; first += most_columns) {
+    index_t const n = t.cols - first < most_columns ? t.cols - first : most_columns;
+    [[maybe_unused]] index_t const whole = n & ~(block - 1);
+    bool exact = true;
+    for (index_t j = 0, k = first % t.period; j < n; ++j) {
+      scales[j] = t.scales[k * t.col_scale];
+      zeros[j] = t.zero_points == nullptr ? 0 : t.zero_points[k * t.col_scale];
+      if constexpr (divides && has_fma) exact = exact && quern::detail::exact_in_two_steps<Rounding>(scales[j], bits);
+      if (++k == t.period) k = 0;
+    }
+    for (index_t j = n; j < n + lanes; ++j) scales[j] = 1.0f, zeros[j] = 0;
+    bool plain_ready = false;
+    auto const plainly = [&](index_t i, index_t at, index_t size) {
+      if (!plain_ready) {
+        for (index_t j = 0; j < n + lanes; ++j)
+          plain_scales[j] = divides ? static_cast<real>(scales[j]) : real{1} / static_cast<real>(scales[j]);
+        plain_ready = true;
+      }
+      inner::quantize_plainly<Form>(t.src + i * t.src_stride + first + at, t.dst + i * t.dst_stride + first + at, size,
+                                    plain_scales + at, zeros + at, 1, q_min, q_max, rounding,
+                                    t.first_index + static_cast<std::uint64_t>(i * t.row_index + (first + at) * t.col_index),
+                                    t.col_index, counts);
+    };
+#if QUERN_DETAIL_PACKED
+    if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
+      if (usable && exact && whole > 0) {
+        alignas(64) float inverses[most_columns], lows[most_columns];
+        alignas(64) std::int32_t dwords[most_columns];
+        alignas(64) std::int16_t words_[most_columns];
+        f32s const one = broadcast(1.0f);
+        for (index_t j = 0; j < whole; j += lanes) {
+          f32s const scale = load(scales + j), inverse = div(one, scale);
+          store(inverses + j, inverse);
+          if constexpr (divides) store(lows + j, inner::low_part(scale, inverse));
+          store(dwords + j, sub(load(zeros + j), broadcast(q_min)));
+        }
+        for (index_t j = 0; j < whole && sizeof(Dst) == 1; j += 2 * lanes)
+          store_private(words_ + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
+        inner::many_scales const s{inverses, divides ? lows : inverses, dwords, words_};
+        for (index_t i = 0; i < t.rows; ++i) {
+          if (inner::quantize_blocks<Form, Rounding, false>(t.src + i * t.src_stride + first, t.dst + i * t.dst_stride + first, whole, s,
+                                                            q_min, q_max, narrow, false))
+            plainly(i, 0, whole);
+          if (whole < n) plainly(i, whole, n - whole);
+        }
+        continue;
+      }
+    }
+#endif
+    for (index_t i = 0; i < t.rows; ++i) plainly(i, 0, n);
+  }
+}
