@@ -1,6 +1,7 @@
 // quern.hpp — everything except quern/eigen/ and quern/compress/, which need Eigen.
 //
-// The rooms in the order of the data; each line is something that a program may also include alone.
+// The rooms in the order of the data; each line is something that a program may also include alone. dispatch/thread_pool.hpp is
+// left out, since <thread> and <condition_variable> take longer to compile than the kernels.
 #pragma once
 
 #include "core/buffer.hpp"
@@ -26,6 +27,11 @@
 #include "fixed_point/normalize.hpp"
 #include "fixed_point/softmax.hpp"
 
+#include "codec/gguf.hpp"
+#include "codec/mx.hpp"
+#include "codec/nf4.hpp"
+#include "codec/nvfp4.hpp"
+
 #include "scheme/choose_params.hpp"
 #include "scheme/schemes.hpp"
 
@@ -39,6 +45,12 @@
 #include "calibrate/robust_min_max.hpp"
 #include "calibrate/torch_histogram.hpp"
 
+#include "convert/constexpr_array.hpp"
+#include "convert/quantize.hpp"
+
+#include "convert/constexpr_array.hpp"
+#include "convert/quantize.hpp"
+
 #include "convention/conventions.hpp"
 #include "convention/identify.hpp"
 
@@ -48,11 +60,30 @@
 #include "epilogue/epilogue.hpp"
 
 #include "dispatch/executor.hpp"
-#include "dispatch/thread_pool.hpp"
 
 #include "ops/arena.hpp"
+#include "ops/batch_matmul.hpp"
+#include "ops/conv16x8.hpp"
+#include "ops/conv2d.hpp"
+#include "ops/depthwise.hpp"
+#include "ops/elementwise.hpp"
 #include "ops/gemm.hpp"
+#include "ops/pool.hpp"
+#include "ops/rearrange.hpp"
+#include "ops/reduce.hpp"
+#include "ops/resize.hpp"
 #include "ops/shape.hpp"
+#include "ops/svdf.hpp"
+#include "ops/table.hpp"
+#include "ops/vector.hpp"
+#include "ops/vector_encode.hpp"
+#include "ops/vector_search.hpp"
+
+#include "metric/compare.hpp"
+#include "metric/report.hpp"
 
 #include "reference/conv.hpp"
+#include "reference/gemm.hpp"
 #include "reference/layers.hpp"
+#include "reference/linear.hpp"
+#include "reference/quantize.hpp"
