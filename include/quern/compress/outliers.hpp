@@ -1,0 +1,76 @@
+// outliers.hpp — LLM.int8(): the few input channels with huge activations stay in float, all others run in int8.
+//
+//     y = x_rest W_restᵀ (int8, a scale for each row of x and of W)  +  x_out W_outᵀ (float)
+//
+// @source  Dettmers et al. 2022, arXiv:2208.07339: a channel is an outlier when any |x| in it exceeds 6.
+#pragma once
+
+#include "../dispatch/executor.hpp"
+#include "round_to_nearest.hpp"
+
+#include <vector>
+
+QUERN_FP_BEGIN
+
+namespace quern::compress {
+inline namespace QUERN_ABI {
+
+/// A linear layer split by input channel.
+class split_linear {
+ public:
+  /// `activation_absmax`: the largest |x| of each channel over the calibration data. @errors shape; argument.
+  split_linear(matrix_view<float const> w, vector_view<float const> activation_absmax, float threshold = 6.0f) : rows_(w.rows), cols_(w.cols) {
+    check_weights("split_linear", w);
+    if (activation_absmax.size != w.cols)
+      fail(errc::shape, "split_linear: there are ", activation_absmax.size, " channels of activations, the weights have ", w.cols, " inputs; they must be equal.");
+    if (!(threshold > 0)) fail(errc::argument, "split_linear: threshold is ", static_cast<double>(threshold), "; it must be positive.");
+    // k beyond 131071 could overflow the int32 sums of int8 products
+    if (w.cols > 131071) fail(errc::depth, "split_linear: the layer has ", w.cols, " inputs; int32 sums are exact up to 131071.");
+    for (index_t j = 0; j < w.cols; ++j) (activation_absmax[j] > threshold ? outliers_ : rest_).push_back(j);
+    buffer<float> kept(rows_ * static_cast<index_t>(rest_.size()));
+    for (index_t i = 0; i < rows_; ++i) {
+      for (std::size_t j = 0; j < rest_.size(); ++j) kept[i * static_cast<index_t>(rest_.size()) + static_cast<index_t>(j)] = w(i, rest_[j]);
+      for (index_t j : outliers_) outlier_weights_.push_back(w(i, j));
+    }
+    auto const n = static_cast<index_t>(rest_.size());
+    weights_ = round_to_nearest({kept.data(), rows_, n, n, 1}, {.bits = 8, .symmetric = true, .group = 0});
+  }
+
+  std::vector<index_t> const& outliers() const noexcept { return outliers_; }
+  /// Bytes of weights: one each, four in outlier channels, and the scales.
+  index_t bytes() const noexcept { return weights_.codes.size() + 4 * static_cast<index_t>(outlier_weights_.size()) + 4 * rows_; }
+
+  /// y = x Wᵀ, samples in rows. Rows of x are quantized symmetrically to int8 as they come. @errors shape.
+  void run(matrix_view<float const> x, matrix_view<float> y, executor_ref executor = {}) const {
+    if (x.cols != cols_ || y.rows != x.rows || y.cols != rows_)
+      fail(errc::shape, "split_linear: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, ", the layer has ", cols_, " inputs and ", rows_, " outputs.");
+    auto const n = static_cast<index_t>(rest_.size());
+    executor(x.rows, [&](index_t s) {
+      buffer<std::int8_t> code(n);
+      float most = 0;
+      for (index_t j : rest_) most = abs_of(x(s, j)) > most ? abs_of(x(s, j)) : most;
+      float const scale = most > 0 ? most / 127.0f : 1.0f;
+      for (index_t j = 0; j < n; ++j) code[j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(s, rest_[j]) / scale));
+      for (index_t i = 0; i < rows_; ++i) {
+        std::int32_t acc = 0;
+        std::int8_t const* const w = weights_.codes.data() + i * n;
+        for (index_t j = 0; j < n; ++j) acc += static_cast<std::int32_t>(code[j]) * w[j];
+        float sum = static_cast<float>(acc) * (n > 0 ? weights_.scales[i] : 0.0f) * scale;
+        for (std::size_t j = 0; j < outliers_.size(); ++j)
+          sum += rounded(x(s, outliers_[j]) * outlier_weights_[static_cast<std::size_t>(i) * outliers_.size() + j]);
+        y(s, i) = sum;
+      }
+    });
+  }
+
+ private:
+  index_t rows_, cols_;
+  std::vector<index_t> rest_, outliers_;
+  quantized_weights weights_;
+  std::vector<float> outlier_weights_;
+};
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern::compress
+
+QUERN_FP_END
