@@ -20,23 +20,31 @@ QUERN_INLINE words accumulate(words acc, words q, words c) {
 template <vector_op Op, bool QuerySigned, bool CorpusSigned, int Q, int C>
 QUERN_INLINE void block(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
                         words (&acc)[Q][C]) {
+#pragma GCC unroll 8
   for (int i = 0; i < Q; ++i)
+#pragma GCC unroll 8
     for (int r = 0; r < C; ++r) acc[i][r] = zero();
   index_t k = 0;
   for (; k + step <= n; k += step) {
     words q[Q];
+#pragma GCC unroll 8
     for (int i = 0; i < Q; ++i) q[i] = widen<QuerySigned>(queries + i * query_stride + k);
+#pragma GCC unroll 8
     for (int r = 0; r < C; ++r) {
       words const c = widen<CorpusSigned>(vectors + r * stride + k);
+#pragma GCC unroll 8
       for (int i = 0; i < Q; ++i) acc[i][r] = accumulate<Op>(acc[i][r], q[i], c);
     }
   }
   if (k < n) {
     bool const whole = n >= step;
     words q[Q];
+#pragma GCC unroll 8
     for (int i = 0; i < Q; ++i) q[i] = widen_last<QuerySigned>(queries + i * query_stride + k, n - k, whole);
+#pragma GCC unroll 8
     for (int r = 0; r < C; ++r) {
       words const c = widen_last<CorpusSigned>(vectors + r * stride + k, n - k, whole);
+#pragma GCC unroll 8
       for (int i = 0; i < Q; ++i) acc[i][r] = accumulate<Op>(acc[i][r], q[i], c);
     }
   }
@@ -73,6 +81,7 @@ void tile(std::uint8_t const* queries, index_t query_stride, std::uint8_t const*
           std::int32_t const*, std::int32_t* out, index_t out_stride) {
   words acc[tile_queries][vector_rows];
   block<Op, QuerySigned, CorpusSigned>(queries, query_stride, vectors, stride, n, acc);
+#pragma GCC unroll 8
   for (int i = 0; i < tile_queries; ++i) sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3], out + i * out_stride);
 }
 

@@ -59,17 +59,21 @@ std::int32_t pair_dot(std::uint8_t const* a, std::uint8_t const* b, index_t n) {
   bytes acc[4] = {zero(), zero(), zero(), zero()}, own[2] = {zero(), zero()};
   index_t k = 0;
   for (; k + 4 * step <= n; k += 4 * step)
+#pragma GCC unroll 8
     for (int u = 0; u < 4; ++u) {
       bytes const q = load(a + k + u * step);
       acc[u] = products<QuerySigned>(acc[u], q, as_operand<QuerySigned, CorpusSigned>(load(b + k + u * step)));
       if constexpr (flipped) own[u & 1] = sums<QuerySigned>(own[u & 1], q);
     }
-  for (int u = 0; k < n; k += step, u = (u + 1) & 3) {
-    bool const full = k + step <= n, whole = n >= step;
-    bytes const q = full ? load(a + k) : load_last(a + k, n - k, whole);
-    bytes const c = full ? load(b + k) : load_last(b + k, n - k, whole);
-    acc[u] = products<QuerySigned>(acc[u], q, as_operand<QuerySigned, CorpusSigned>(c));
-    if constexpr (flipped) own[u & 1] = sums<QuerySigned>(own[u & 1], q);
+  for (; k + step <= n; k += step) {
+    bytes const q = load(a + k);
+    acc[0] = products<QuerySigned>(acc[0], q, as_operand<QuerySigned, CorpusSigned>(load(b + k)));
+    if constexpr (flipped) own[0] = sums<QuerySigned>(own[0], q);
+  }
+  if (k < n) {
+    bytes const q = load_last(a + k, n - k, n >= step);
+    acc[1] = products<QuerySigned>(acc[1], q, as_operand<QuerySigned, CorpusSigned>(load_last(b + k, n - k, n >= step)));
+    if constexpr (flipped) own[1] = sums<QuerySigned>(own[1], q);
   }
   auto const raw = static_cast<std::uint32_t>(sum1(add32(add32(acc[0], acc[1]), add32(acc[2], acc[3]))));
   if constexpr (!flipped) return static_cast<std::int32_t>(raw);
@@ -80,23 +84,31 @@ std::int32_t pair_dot(std::uint8_t const* a, std::uint8_t const* b, index_t n) {
 template <int Q, bool QuerySigned, bool CorpusSigned>
 QUERN_INLINE void block(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
                         bytes (&acc)[Q][vector_rows]) {
+#pragma GCC unroll 8
   for (int i = 0; i < Q; ++i)
+#pragma GCC unroll 8
     for (int r = 0; r < vector_rows; ++r) acc[i][r] = zero();
   index_t k = 0;
   for (; k + step <= n; k += step) {
     bytes q[Q];
+#pragma GCC unroll 8
     for (int i = 0; i < Q; ++i) q[i] = load(queries + i * query_stride + k);
+#pragma GCC unroll 8
     for (int r = 0; r < vector_rows; ++r) {
       bytes const c = as_operand<QuerySigned, CorpusSigned>(load(vectors + r * stride + k));
+#pragma GCC unroll 8
       for (int i = 0; i < Q; ++i) acc[i][r] = products<QuerySigned>(acc[i][r], q[i], c);
     }
   }
   if (k < n) {
     bool const whole = n >= step;
     bytes q[Q];
+#pragma GCC unroll 8
     for (int i = 0; i < Q; ++i) q[i] = load_last(queries + i * query_stride + k, n - k, whole);
+#pragma GCC unroll 8
     for (int r = 0; r < vector_rows; ++r) {
       bytes const c = as_operand<QuerySigned, CorpusSigned>(load_last(vectors + r * stride + k, n - k, whole));
+#pragma GCC unroll 8
       for (int i = 0; i < Q; ++i) acc[i][r] = products<QuerySigned>(acc[i][r], q[i], c);
     }
   }
@@ -107,10 +119,12 @@ void rows_dot(std::uint8_t const* query, std::uint8_t const* vectors, index_t st
               std::int32_t* out) {
   // Two steps at a time on eight chains: four alone would wait for their own results.
   bytes even[vector_rows], odd[vector_rows];
+#pragma GCC unroll 8
   for (int r = 0; r < vector_rows; ++r) even[r] = odd[r] = zero();
   index_t k = 0;
   for (; k + 2 * step <= n; k += 2 * step) {
     bytes const q0 = load(query + k), q1 = load(query + k + step);
+#pragma GCC unroll 8
     for (int r = 0; r < vector_rows; ++r) {
       std::uint8_t const* const c = vectors + r * stride + k;
       even[r] = products<QuerySigned>(even[r], q0, as_operand<QuerySigned, CorpusSigned>(load(c)));
@@ -120,13 +134,16 @@ void rows_dot(std::uint8_t const* query, std::uint8_t const* vectors, index_t st
   for (bool const whole = n >= step; k < n; k += step) {
     bool const full = k + step <= n;
     bytes const q = full ? load(query + k) : load_last(query + k, n - k, whole);
+#pragma GCC unroll 8
     for (int r = 0; r < vector_rows; ++r) {
       std::uint8_t const* const c = vectors + r * stride + k;
       even[r] = products<QuerySigned>(even[r], q, as_operand<QuerySigned, CorpusSigned>(full ? load(c) : load_last(c, n - k, whole)));
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < vector_rows; ++r) even[r] = add32(even[r], odd[r]);
   sum4(even[0], even[1], even[2], even[3], out);
+#pragma GCC unroll 8
   for (int r = 0; r < vector_rows; ++r)
     out[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(out[r]) + static_cast<std::uint32_t>(correction));
 }
@@ -136,33 +153,69 @@ void tile_dot(std::uint8_t const* queries, index_t query_stride, std::uint8_t co
               std::int32_t const* corrections, std::int32_t* out, index_t out_stride) {
   bytes acc[tile_queries][vector_rows];
   block<tile_queries, QuerySigned, CorpusSigned>(queries, query_stride, vectors, stride, n, acc);
+#pragma GCC unroll 8
   for (int i = 0; i < tile_queries; ++i) {
     std::int32_t* const o = out + i * out_stride;
     sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3], o);
+#pragma GCC unroll 8
     for (int r = 0; r < vector_rows; ++r)
       o[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(o[r]) + static_cast<std::uint32_t>(corrections[i]));
   }
+}
+
+/// Squared distances of one query and C vectors; `whole`: a register's worth of bytes lies before the end.
+template <bool Signed, int C>
+QUERN_INLINE void block_l2(std::uint8_t const* query, std::uint8_t const* vectors, index_t stride, index_t n, bool whole,
+                           bytes (&acc)[C], bytes (&plain)[C]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < C; ++r) acc[r] = plain[r] = zero();
+  index_t k = 0;
+  for (; k + step <= n; k += step) {
+    bytes const q = load(query + k);
+#pragma GCC unroll 8
+    for (int r = 0; r < C; ++r) {
+      bytes const d = distance<Signed>(q, load(vectors + r * stride + k));
+      acc[r] = dp(acc[r], d, flip(d));
+      plain[r] = dp(plain[r], d, one());
+    }
+  }
+  if (k < n) {
+    bytes const q = load_last(query + k, n - k, whole);
+#pragma GCC unroll 8
+    for (int r = 0; r < C; ++r) {
+      bytes const d = distance<Signed>(q, load_last(vectors + r * stride + k, n - k, whole));
+      acc[r] = dp(acc[r], d, flip(d));
+      plain[r] = dp(plain[r], d, one());
+    }
+  }
+}
+QUERN_INLINE std::int32_t square(std::int32_t product, std::int32_t plain) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(product) + 128u * static_cast<std::uint32_t>(plain));
 }
 
 template <bool Signed>
 std::int32_t pair_l2(std::uint8_t const* a, std::uint8_t const* b, index_t n) {
   bytes acc[2] = {zero(), zero()}, plain[2] = {zero(), zero()};
   index_t k = 0;
-  for (int u = 0; k < n; k += step, u ^= 1) {
-    bool const full = k + step <= n, whole = n >= step;
-    bytes const x = full ? load(a + k) : load_last(a + k, n - k, whole);
-    bytes const y = full ? load(b + k) : load_last(b + k, n - k, whole);
-    bytes const d = distance<Signed>(x, y);
-    acc[u] = dp(acc[u], d, flip(d));
-    plain[u] = dp(plain[u], d, one());
-  }
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum1(add32(acc[0], acc[1]))) +
-                                   128u * static_cast<std::uint32_t>(sum1(add32(plain[0], plain[1]))));
+  for (; k + 2 * step <= n; k += 2 * step)
+#pragma GCC unroll 2
+    for (int u = 0; u < 2; ++u) {
+      bytes const d = distance<Signed>(load(a + k + u * step), load(b + k + u * step));
+      acc[u] = dp(acc[u], d, flip(d));
+      plain[u] = dp(plain[u], d, one());
+    }
+  bytes rest[1], plain_rest[1];
+  block_l2<Signed>(a + k, b + k, 0, n - k, n >= step, rest, plain_rest);
+  return square(sum1(add32(add32(acc[0], acc[1]), rest[0])), sum1(add32(add32(plain[0], plain[1]), plain_rest[0])));
 }
-
 template <bool Signed>
 void rows_l2(std::uint8_t const* query, std::uint8_t const* vectors, index_t stride, index_t n, std::int32_t, std::int32_t* out) {
-  for (int r = 0; r < vector_rows; ++r) out[r] = pair_l2<Signed>(query, vectors + r * stride, n);
+  bytes acc[vector_rows], plain[vector_rows];
+  std::int32_t extra[vector_rows];
+  block_l2<Signed>(query, vectors, stride, n, n >= step, acc, plain);
+  sum4(acc[0], acc[1], acc[2], acc[3], out);
+  sum4(plain[0], plain[1], plain[2], plain[3], extra);
+  for (int r = 0; r < vector_rows; ++r) out[r] = square(out[r], extra[r]);
 }
 template <bool Signed>
 void tile_l2(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,

@@ -75,7 +75,7 @@ QUERN_INLINE void sum4(words a, words b, words c, words d, std::int32_t* out) {
 }
 #include "vector_madd.inl"
 
-constexpr int lanes = 4;
+constexpr int lanes = 4, float_rows = 1;
 using floats = __m128;
 QUERN_INLINE floats load(float const* p) { return _mm_loadu_ps(p); }
 template <bool Signed>
@@ -158,7 +158,7 @@ QUERN_INLINE void sum4(words a, words b, words c, words d, std::int32_t* out) {
 }
 #include "vector_madd.inl"
 
-constexpr int lanes = 8;
+constexpr int lanes = 8, float_rows = 2;
 using floats = __m256;
 QUERN_INLINE floats load(float const* p) { return _mm256_loadu_ps(p); }
 template <bool Signed>
@@ -282,7 +282,7 @@ QUERN_INLINE void sum4(words a, words b, words c, words d, std::int32_t* out) {
 }
 #include "vector_madd.inl"
 
-constexpr int lanes = 16;
+constexpr int lanes = 16, float_rows = 4;
 using floats = __m512;
 QUERN_INLINE floats load(float const* p) { return _mm512_loadu_ps(p); }
 template <bool Signed>

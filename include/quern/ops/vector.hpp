@@ -126,9 +126,9 @@ QUERN_INLINE double sqrt_double(double x) noexcept {
 #endif
 }
 
-/// dot / sqrt(norm_a norm_b), 0 where a vector has no length.
-QUERN_INLINE float cosine_of(double product, double norm_a, double norm_b) noexcept {
-  return norm_a > 0 && norm_b > 0 ? static_cast<float>(product / sqrt_double(rounded(norm_a * norm_b))) : 0.0f;
+/// product / (length_a length_b), 0 where a vector has no length.
+QUERN_INLINE float cosine_of(double product, double length_a, double length_b) noexcept {
+  return length_a > 0 && length_b > 0 ? static_cast<float>(product / rounded(length_a * length_b)) : 0.0f;
 }
 
 }  // inline namespace QUERN_ABI
@@ -154,14 +154,14 @@ std::int64_t squared_l2(vector_view<A> a, vector_view<B> b, vector_options const
   return detail::pair_sum<detail::vector_op::squared_l2>(vector_view<A const>(a), vector_view<B const>(b), options.max_isa);
 }
 
-/// Σ a b / sqrt(Σ a² Σ b²); 0 where a vector is all zeros.
+/// Σ a b / (sqrt(Σ a²) sqrt(Σ b²)); 0 where a vector is all zeros.
 ///
-/// @rounds  the product of the sums, its root, the quotient and the float, half to even.   @errors  shape, null.
+/// @rounds  each root, their product, the quotient (in double) and the float, half to even.   @errors  shape, null.
 template <vector_code A, vector_code B>
 float cosine(vector_view<A> a, vector_view<B> b, vector_options const& options = {}) {
   detail::check_pair("cosine", a, b);
-  return detail::cosine_of(static_cast<double>(dot(a, b, options)), static_cast<double>(dot(a, a, options)),
-                           static_cast<double>(dot(b, b, options)));
+  auto const length = [](std::int64_t norm) { return detail::sqrt_double(static_cast<double>(norm)); };
+  return detail::cosine_of(static_cast<double>(dot(a, b, options)), length(dot(a, a, options)), length(dot(b, b, options)));
 }
 
 /// out[r] = Σ query[i] vectors(r, i).

@@ -58,63 +58,59 @@ inline double squared_length(vector_view<float const> x) noexcept {
   return s;
 }
 
-/// The score of two encoded vectors of n dimensions whose codes have the dot product `raw`.
-QUERN_INLINE float score_of(similarity s, std::int64_t raw, index_t n, vector_encoding const& a, vector_encoding const& b) noexcept {
-  std::int64_t const product = raw - b.zero_point * a.sum - a.zero_point * b.sum +
-                               static_cast<std::int64_t>(n) * a.zero_point * b.zero_point;
-  double const sa = static_cast<double>(a.scale), sb = static_cast<double>(b.scale);
-  switch (s) {
-    case similarity::dot: return static_cast<float>(rounded(sa * sb) * static_cast<double>(product));
-    case similarity::cosine:
-      return cosine_of(static_cast<double>(product), static_cast<double>(a.norm), static_cast<double>(b.norm));
-    case similarity::squared_l2: break;
-  }
-  if (a.scale == b.scale)  // exact but for the last product
-    return static_cast<float>(rounded(sa * sa) * static_cast<double>(a.norm + b.norm - 2 * product));
-  double const lengths = rounded(rounded(sa * sa) * static_cast<double>(a.norm)) + rounded(rounded(sb * sb) * static_cast<double>(b.norm));
-  double const d = rounded(lengths) - rounded(2 * rounded(sa * sb) * static_cast<double>(product));
-  return d > 0 ? static_cast<float>(d) : 0.0f;
-}
+/// What a score takes of a vector, as doubles: all are integers below 2^53, so sums and products of them are exact, fused or not.
+struct score_terms {
+  double scale, zero_point, sum;
+  double shift;   // Σ q − n zero_point
+  double norm;    // Σ (q − zero_point)²
+  double length;  // its root
 
-/// Scores of one query with the vectors of a set, `strip` at a time: what search and scores have in common.
-template <class A, class B>
-struct code_scorer {
-  similarity kind;
-  vector_set<B> const& corpus;
-  vector_kernels kernels;  // of dot products
-  static constexpr index_t strip = 64;
-
-  code_scorer(similarity s, vector_set<B> const& c, isa cap)
-      : kind(s), corpus(c), kernels(choose_vector_kernels<vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(cap)) {}
-
-  /// What a plain vector is worth; norms and sums are needed only where zero points and lengths are.
-  vector_encoding plain(std::uint8_t const* codes, bool is_signed) const {
-    vector_encoding e;
-    if (kind != similarity::dot) e.norm = own_norm(codes, is_signed);
-    return e;
-  }
-  std::int64_t own_norm(std::uint8_t const* codes, bool is_signed) const {
-    index_t const n = corpus.dimensions();
-    isa const cap = kernels.target;
-    auto const v = vector_view<std::uint8_t const>{codes, n, 1};
-    auto const w = vector_view<std::int8_t const>{reinterpret_cast<std::int8_t const*>(codes), n, 1};
-    return is_signed ? pair_sum<vector_op::dot>(w, w, cap) : pair_sum<vector_op::dot>(v, v, cap);
-  }
-
-  void finish(std::int64_t const* sums, vector_encoding const& query, index_t first, index_t rows, float* out) const {
-    for (index_t r = 0; r < rows; ++r)
-      out[r] = score_of(kind, sums[r], corpus.dimensions(), query,
-                        corpus.encodings != nullptr
-                            ? corpus.encodings[first + r]
-                            : plain(raw_bytes(corpus.codes.data) + (first + r) * corpus.codes.row_stride, std::is_signed_v<B>));
-  }
-  void one(std::uint8_t const* query, vector_encoding const& encoding, index_t first, index_t rows, float* out) const {
-    std::int64_t sums[strip];
-    row_sums(kernels, query, corpus.dimensions(), raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride,
-             corpus.codes.row_stride, rows, sums);
-    finish(sums, encoding, first, rows, out);
+  QUERN_INLINE static score_terms of(vector_encoding const& e, index_t n) noexcept {
+    auto const zero_point = static_cast<double>(e.zero_point), sum = static_cast<double>(e.sum), norm = static_cast<double>(e.norm);
+    return {static_cast<double>(e.scale), zero_point, sum, sum - static_cast<double>(n) * zero_point, norm, sqrt_double(norm)};
   }
 };
+
+/// The score of two vectors whose codes have the dot product `raw`.
+template <similarity S>
+QUERN_INLINE float score_of(double raw, score_terms const& a, score_terms const& b) noexcept {
+  double const product = raw - b.zero_point * a.sum - a.zero_point * b.shift;
+  if constexpr (S == similarity::dot) return static_cast<float>((a.scale * b.scale) * product);
+  if constexpr (S == similarity::cosine) return cosine_of(product, a.length, b.length);
+  double const aa = a.scale * a.scale, ab = a.scale * b.scale, bb = b.scale * b.scale;  // exact: 24 bits times 24 bits
+  if (a.scale == b.scale) return static_cast<float>(aa * (a.norm + b.norm - 2 * product));
+  double const lengths = rounded(rounded(aa * a.norm) + rounded(bb * b.norm));
+  double const d = lengths - rounded(2 * ab * product);
+  return d > 0 ? static_cast<float>(d) : 0.0f;
+}
+template <similarity S, class Sum>
+void scores_of(score_terms const& query, score_terms const* vectors, Sum const* raw, index_t rows, float* out) {
+  for (index_t r = 0; r < rows; ++r) out[r] = score_of<S>(static_cast<double>(raw[r]), query, vectors[r]);
+}
+template <class Sum>
+void scores_of(similarity s, score_terms const& query, score_terms const* vectors, Sum const* raw, index_t rows, float* out) {
+  switch (s) {
+    case similarity::dot: return scores_of<similarity::dot>(query, vectors, raw, rows, out);
+    case similarity::cosine: return scores_of<similarity::cosine>(query, vectors, raw, rows, out);
+    case similarity::squared_l2: return scores_of<similarity::squared_l2>(query, vectors, raw, rows, out);
+  }
+}
+
+/// The terms of vectors [first, first + rows) of a set. Plain codes are worth what they are; their norms are computed on the spot
+/// where they matter.
+template <class T>
+void terms_of(similarity s, vector_set<T> const& set, index_t first, index_t rows, isa cap, score_terms* out) {
+  for (index_t r = 0; r < rows; ++r) {
+    vector_encoding e;
+    if (set.encodings != nullptr) {
+      e = set.encodings[first + r];
+    } else if (s != similarity::dot) {
+      vector_view<T const> const codes{set.codes.data + (first + r) * set.codes.row_stride, set.codes.cols, 1};
+      e.norm = pair_sum<vector_op::dot>(codes, codes, cap);
+    }
+    out[r] = score_terms::of(e, set.dimensions());
+  }
+}
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail
@@ -174,12 +170,16 @@ vector_encoding encode(vector_view<float const> x, vector_view<typename Scheme::
 /// The score of two encoded vectors.
 ///
 /// @rounds  dot: scale_a scale_b (exact in double) times the exact integer, then to float. squared_l2: one such product where
-///          the scales are equal, else the three terms in double, never below 0. cosine: as above; 0 for a vector of length 0.
+///          the scales are equal, else the three terms in double, never below 0. cosine: as cosine() of codes.
 /// @errors  shape, null.
 template <vector_code A, vector_code B>
 float score(similarity s, vector_view<A> a, vector_encoding const& ea, vector_view<B> b, vector_encoding const& eb,
             vector_options const& options = {}) {
-  return detail::score_of(s, dot(a, b, options), a.size, ea, eb);
+  std::int64_t const raw = dot(a, b, options);
+  float out = 0;
+  auto const terms = detail::score_terms::of(eb, b.size);
+  detail::scores_of(s, detail::score_terms::of(ea, a.size), &terms, &raw, 1, &out);
+  return out;
 }
 
 /// out[r] = score of the query and vector r of the corpus.
@@ -194,12 +194,18 @@ void scores(similarity s, vector_view<A> query, vector_encoding const& encoding,
   if (!query.contiguous()) fail(errc::shape, "scores: the elements of the query are ", query.stride, " apart; they must be adjacent.");
   if (out.size != corpus.size()) fail(errc::shape, "scores: out has ", out.size, " elements, corpus ", corpus.size(), " vectors; they must be equal.");
   detail::check_vector("scores", "out", out);
-  detail::code_scorer<std::remove_const_t<A>, B> const scorer(s, corpus, options.max_isa);
-  constexpr index_t strip = decltype(scorer)::strip;
+  auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
+  auto const terms = detail::score_terms::of(encoding, query.size);
+  constexpr index_t strip = 64;
   options.executor((corpus.size() + strip - 1) / strip, [&](index_t task) {
     index_t const first = task * strip, rows = corpus.size() - first < strip ? corpus.size() - first : strip;
+    detail::score_terms vectors[strip];
+    std::int64_t sums[strip];
     float values[strip];
-    scorer.one(detail::raw_bytes(query.data), encoding, first, rows, values);
+    detail::terms_of(s, corpus, first, rows, kernels.target, vectors);
+    detail::row_sums(kernels, detail::raw_bytes(query.data), query.size,
+                     detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride, corpus.codes.row_stride, rows, sums);
+    detail::scores_of(s, terms, vectors, sums, rows, values);
     for (index_t r = 0; r < rows; ++r) out[first + r] = values[r];
   });
 }
@@ -235,7 +241,7 @@ void scores(similarity s, vector_view<float const> query, vector_set<B> const& c
       if (s == similarity::dot) {
         out[first + r] = static_cast<float>(scale * product);
       } else if (s == similarity::cosine) {
-        out[first + r] = detail::cosine_of(rounded(scale * product), length, norm);
+        out[first + r] = detail::cosine_of(rounded(scale * product), detail::sqrt_double(length), rounded(scale * detail::sqrt_double(static_cast<double>(e.norm))));
       } else {
         double const d = rounded(length + norm) - rounded(2 * rounded(scale * product));
         out[first + r] = d > 0 ? static_cast<float>(d) : 0.0f;

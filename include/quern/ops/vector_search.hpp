@@ -2,8 +2,8 @@
 //
 //     search(similarity::cosine, queries, corpus, 10, nearest);     // ten for each query, best first, ties by index
 //
-// Exhaustive. Vectors are read in blocks that stay in the second-level cache while the queries of a task pass over them, four
-// queries by four vectors at a time where there are that many.
+// Exhaustive. A strip of vectors stays in the first-level cache while the queries of a task, which stay in the second, pass over
+// it, four queries by four vectors at a time.
 #pragma once
 
 #include "vector_encode.hpp"
@@ -52,6 +52,12 @@ struct best_list {
       sink(0, size);
     }
   }
+  /// Scores of vectors behind all that were offered before: an equal score never displaces one, so most need one comparison.
+  QUERN_INLINE void offer(float const* values, index_t first, index_t count) noexcept {
+    for (index_t r = 0; r < count; ++r)
+      if (size < capacity || (capacity > 0 && (smaller_is_better ? values[r] < items[0].score : values[r] > items[0].score)))
+        offer({first + r, values[r]});
+  }
   /// Best first; what is missing is {-1, 0}.
   QUERN_INLINE void finish() noexcept {
     for (index_t i = size; i < capacity; ++i) items[i] = neighbour{};
@@ -91,57 +97,48 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
   detail::check_set("search", "queries", queries.codes, queries.dimensions());
   detail::check_set("search", "corpus", corpus.codes, queries.dimensions());
   detail::check_neighbours(out, queries.size(), k);
-  detail::code_scorer<A, B> const scorer(s, corpus, options.max_isa);
+  auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
   index_t const n = queries.dimensions();
-  constexpr index_t strip = decltype(scorer)::strip;
-  // Vectors that stay in the second-level cache while the queries of a task pass over them.
-  index_t const resident = clamp<index_t>((index_t{256} << 10) / (n > 0 ? n : 1), 1, index_t{1} << 20);
-  index_t const block = (resident + strip - 1) / strip * strip;
-  constexpr index_t per_task = 16;
+  constexpr index_t most_queries = 64, most_rows = 64;
+  // 16 KiB of vectors are half of the smallest first-level cache; queries are shared out evenly when there are threads.
+  index_t const strip = clamp<index_t>((index_t{16} << 10) / (n > 0 ? n : 1) & -4, 4, most_rows);
+  index_t const threads = options.executor.threads > 0 ? options.executor.threads : 16;
+  index_t const per_task = clamp<index_t>(((queries.size() + threads - 1) / threads + 3) & -4, 4, most_queries);
   options.executor((queries.size() + per_task - 1) / per_task, [&](index_t task) {
-    index_t const begin = task * per_task, end = queries.size() - begin < per_task ? queries.size() : begin + per_task;
-    detail::best_list best[per_task];
-    vector_encoding encodings[per_task];
-    std::int32_t corrections[per_task];
-    for (index_t i = begin; i < end; ++i) {
-      std::uint8_t const* const q = detail::raw_bytes(queries.codes.data) + i * queries.codes.row_stride;
-      best[i - begin] = {k > 0 ? &out(i, 0) : nullptr, k, s == similarity::squared_l2};
-      encodings[i - begin] = queries.encodings != nullptr ? queries.encodings[i] : scorer.plain(q, std::is_signed_v<A>);
-      corrections[i - begin] = n <= detail::vector_block ? scorer.kernels.correct(q, n) : 0;
+    index_t const begin = task * per_task, count = queries.size() - begin < per_task ? queries.size() - begin : per_task;
+    std::uint8_t const* const query = detail::raw_bytes(queries.codes.data) + begin * queries.codes.row_stride;
+    detail::best_list best[most_queries];
+    detail::score_terms terms[most_queries], vectors[most_rows];
+    std::int32_t corrections[most_queries], tile[4 * most_rows];
+    std::int64_t sums[most_rows];
+    float values[most_rows];
+    bool const short_enough = n <= detail::vector_block;
+    detail::terms_of(s, queries, begin, count, kernels.target, terms);
+    for (index_t i = 0; i < count; ++i) {
+      best[i] = {k > 0 ? &out(begin + i, 0) : nullptr, k, s == similarity::squared_l2};
+      corrections[i] = short_enough ? kernels.correct(query + i * queries.codes.row_stride, n) : 0;
     }
-    for (index_t b = 0; b < corpus.size(); b += block) {
-      index_t const block_end = corpus.size() - b < block ? corpus.size() : b + block;
-      for (index_t i = begin; i < end;) {
-        int const tile = scorer.kernels.queries;
-        bool const tiled = end - i >= tile && n <= detail::vector_block;
-        index_t const count = tiled ? tile : 1;
-        for (index_t first = b; first < block_end; first += strip) {
-          index_t const rows = block_end - first < strip ? block_end - first : strip;
-          std::uint8_t const* const q = detail::raw_bytes(queries.codes.data) + i * queries.codes.row_stride;
-          float values[strip];
-          if (tiled && rows == strip) {
-            std::int32_t sums[4 * strip];
-            for (index_t r = 0; r < strip; r += detail::vector_rows)
-              scorer.kernels.tile(q, queries.codes.row_stride,
-                                  detail::raw_bytes(corpus.codes.data) + (first + r) * corpus.codes.row_stride,
-                                  corpus.codes.row_stride, n, corrections + (i - begin), sums + r, strip);
-            for (index_t t = 0; t < count; ++t) {
-              std::int64_t wide[strip];
-              for (index_t r = 0; r < strip; ++r) wide[r] = sums[t * strip + r];
-              scorer.finish(wide, encodings[i + t - begin], first, strip, values);
-              for (index_t r = 0; r < strip; ++r) best[i + t - begin].offer({first + r, values[r]});
-            }
-          } else {
-            for (index_t t = 0; t < count; ++t) {
-              scorer.one(q + t * queries.codes.row_stride, encodings[i + t - begin], first, rows, values);
-              for (index_t r = 0; r < rows; ++r) best[i + t - begin].offer({first + r, values[r]});
-            }
-          }
+    for (index_t first = 0; first < corpus.size(); first += strip) {
+      index_t const rows = corpus.size() - first < strip ? corpus.size() - first : strip;
+      std::uint8_t const* const codes = detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride;
+      detail::terms_of(s, corpus, first, rows, kernels.target, vectors);
+      index_t i = 0;
+      for (; short_enough && rows % detail::vector_rows == 0 && i + kernels.queries <= count; i += kernels.queries) {
+        for (index_t r = 0; r < rows; r += detail::vector_rows)
+          kernels.tile(query + i * queries.codes.row_stride, queries.codes.row_stride, codes + r * corpus.codes.row_stride,
+                       corpus.codes.row_stride, n, corrections + i, tile + r, most_rows);
+        for (int t = 0; t < kernels.queries; ++t) {
+          detail::scores_of(s, terms[i + t], vectors, tile + t * most_rows, rows, values);
+          best[i + t].offer(values, first, rows);
         }
-        i += count;
+      }
+      for (; i < count; ++i) {
+        detail::row_sums(kernels, query + i * queries.codes.row_stride, n, codes, corpus.codes.row_stride, rows, sums);
+        detail::scores_of(s, terms[i], vectors, sums, rows, values);
+        best[i].offer(values, first, rows);
       }
     }
-    for (index_t i = begin; i < end; ++i) best[i - begin].finish();
+    for (index_t i = 0; i < count; ++i) best[i].finish();
   });
 }
 
