@@ -13,9 +13,10 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
-/// Where lhs comes from: codes [k0, k0 + count) of row i into dst, zeros up to `padded`, by `copy`; returns their sum.
-using lhs_reader = std::int32_t (*)(void const* context, kernel::copy_function copy, index_t i, index_t k0, index_t count,
-                                    index_t padded, unsigned char* dst);
+/// Where lhs comes from: codes [k0, k0 + count) of rows [row, row + rows) into dst, lhs_stride apart, zeros up to `padded`, by
+/// `copy`; `sums` as copy has it.
+using lhs_reader = void (*)(void const* context, kernel::copy_function copy, index_t row, index_t rows, index_t k0, index_t count,
+                            index_t padded, unsigned char* dst, std::int32_t* sums);
 
 struct gemm_problem {
   index_t m = 0, n = 0, k = 0;
@@ -79,6 +80,30 @@ struct gemm_blocks {
   }
 };
 
+/// The tiles that cover some rows, top to bottom: `count` of the first, then one of each of the rest.
+struct row_plan {
+  kernel::tile_kernel const* first = nullptr;
+  index_t count = 0;
+  kernel::tile_kernel const* rest[3] = {};
+
+  static row_plan of(kernel::kernel_set const& set, index_t panels, index_t rows) noexcept {
+    row_plan plan;
+    plan.first = &choose_tile(set, panels, rows);
+    plan.count = rows / plan.first->rows;
+    rows -= plan.count * plan.first->rows;
+    // One and a bit of the largest is two smaller ones, so that the last is not nearly empty.
+    if (rows > 0 && plan.count > 0) {
+      rows += plan.first->rows;
+      --plan.count;
+    }
+    for (int i = 0; rows > 0; ++i) {
+      plan.rest[i] = &choose_tile(set, panels, rows);
+      rows -= plan.rest[i]->rows;
+    }
+    return plan;
+  }
+};
+
 /// The loops. `memory` holds gemm_blocks::bytes().
 inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, gemm_task const& task, bool proven_only,
                           bool unproven_only, unsigned char* memory) {
@@ -106,6 +131,8 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
     return (p.lhs_max * p.pairs[panel] <= 32767) == proven_only;
   };
 
+  row_plan plans[4];  // by panels
+  index_t planned_rows[4] = {};
   for (index_t row0 = 0; row0 < task.rows; row0 += b.row_block) {
     index_t const rows = task.rows - row0 < b.row_block ? task.rows - row0 : b.row_block;
     for (index_t block = 0; block < b.blocks; ++block) {
@@ -113,10 +140,13 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
       index_t const padded = round_up(count * code, 64) / code;
       bool const first = block % b.per_segment == 0;
       std::int64_t* const block_sums = sums + block / b.per_segment * padded_rows;
-      for (index_t r = 0; r < rows; ++r) {
-        std::int32_t const sum = p.read(p.lhs, set.copy, task.row + row0 + r, k0, count, padded,
-                                        lhs + block * block_bytes + r * kernel::lhs_stride);
-        if (p.sums) block_sums[r] = first ? sum : block_sums[r] + sum;
+      for (index_t r = 0; r < rows; r += 32) {
+        index_t const some = rows - r < 32 ? rows - r : 32;
+        std::int32_t new_sums[32];
+        p.read(p.lhs, set.copy, task.row + row0 + r, some, k0, count, padded, lhs + block * block_bytes + r * kernel::lhs_stride,
+               p.sums ? new_sums : nullptr);
+        if (p.sums)
+          for (index_t q = 0; q < some; ++q) block_sums[r + q] = first ? new_sums[q] : block_sums[r + q] + new_sums[q];
       }
       index_t const used = round_up(count * code, 64);
       for (index_t r = rows; r < padded_rows && r < rows + largest_tile_rows(set); ++r)  // what the last tile reads beyond
@@ -131,6 +161,11 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
       }
       bool const by_nibbles = p.nibbles && rows <= set.nibble_tile_count;
       index_t const panels = by_nibbles ? 1 : choose_panels(set, run, rows);
+      if (!by_nibbles && planned_rows[panels] != rows) {
+        plans[panels] = row_plan::of(set, panels, rows);
+        planned_rows[panels] = rows;
+      }
+      row_plan const& plan = plans[panels];
       index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16;
       index_t const ld = panels * 16;
       bool const whole_columns = columns == panels * 16;
@@ -146,8 +181,10 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
         }
         index_t const in_segment = block % b.per_segment;
         bool const first = in_segment == 0, last = in_segment == b.per_segment - 1 || block == b.blocks - 1;
-        for (index_t r = 0; r < rows;) {
-          kernel::tile_kernel const& t = by_nibbles ? set.nibble_tiles[rows - 1] : choose_tile(set, panels, rows - r);
+        for (index_t r = 0, at = 0; r < rows; ++at) {
+          kernel::tile_kernel const& t = by_nibbles         ? set.nibble_tiles[rows - 1]
+                                         : at < plan.count ? *plan.first
+                                                           : *plan.rest[at - plan.count];
           index_t const live = t.rows < rows - r ? t.rows : rows - r;
           std::int32_t* const tile_acc = acc + (b.blocks > 1 ? r * ld : 0);
           bool const direct = p.direct != nullptr && whole_columns && live == t.rows && last;

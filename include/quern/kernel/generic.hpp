@@ -33,18 +33,15 @@ inline void tile(unsigned char const* lhs, unsigned char const* rhs, index_t, in
     for (int j = 0; j < 16; ++j) acc[r * ld + j] = c[r][j];
 }
 
-inline std::int32_t copy(void const* from, index_t count, index_t padded, int kind, unsigned char* to) {
-  auto* const dst = reinterpret_cast<std::int16_t*>(to);
-  std::int32_t sum = 0;
-  index_t i = 0;
-  for (; i < count; ++i) {
-    dst[i] = kind == 2   ? static_cast<std::int16_t const*>(from)[i]
-             : kind == 1 ? std::int16_t{static_cast<signed char const*>(from)[i]}
-                         : std::int16_t{static_cast<unsigned char const*>(from)[i]};
-    sum += dst[i];
+inline void copy(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
+  auto const* src = static_cast<unsigned char const*>(from.src);
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+    auto* const dst = reinterpret_cast<std::int16_t*>(to);
+    std::int32_t sum = 0;
+    for (index_t i = 0; i < from.count; ++i) sum += dst[i] = one_word(src, i, from.kind);
+    for (index_t i = from.count; i < padded; ++i) dst[i] = 0;
+    if (sums != nullptr) sums[r] = sum;
   }
-  for (; i < padded; ++i) dst[i] = 0;
-  return sum;
 }
 
 inline void unpack(unsigned char const* src, index_t rows, unsigned char* dst) {

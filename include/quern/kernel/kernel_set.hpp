@@ -38,12 +38,31 @@ struct tile_kernel {
   tile_function run = nullptr;
 };
 
-/// Copies `count` codes, writes zeros behind them up to `padded`, returns the sum of what was copied (of code + 128 where that is
-/// the form). `kind`: 0 u8, 1 s8, 2 s16 (words only).
-using copy_function = std::int32_t (*)(void const* src, index_t count, index_t padded, int kind, unsigned char* dst);
+/// Rows of codes to copy: `rows` rows of `count` codes, `stride` bytes apart. `kind`: 0 u8, 1 s8, 2 s16 (words only).
+struct lhs_rows {
+  void const* src;
+  index_t stride, rows, count;
+  int kind;
+};
+
+/// Copies rows to dst (lhs_stride apart), zeros behind each up to `padded` codes. `sums`, unless null, gets the sum of each copied
+/// row (of code + 128 where that is the form).
+using copy_function = void (*)(lhs_rows const& from, index_t padded, unsigned char* dst, std::int32_t* sums);
 
 /// Expands `rows` rows of nibbles into twice as many rows of bytes.
 using unpack_function = void (*)(unsigned char const* src, index_t rows, unsigned char* dst);
+
+inline namespace QUERN_ABI {
+/// Code i of a row, widened.
+QUERN_INLINE std::int16_t one_word(unsigned char const* row, index_t i, int kind) noexcept {
+  if (kind == 2) {
+    std::int16_t word = 0;
+    __builtin_memcpy(&word, row + 2 * i, 2);
+    return word;
+  }
+  return kind == 1 ? std::int16_t{static_cast<signed char>(row[i])} : std::int16_t{row[i]};
+}
+}  // inline namespace QUERN_ABI
 
 struct kernel_set {
   char const* name = nullptr;

@@ -86,51 +86,49 @@ QUERN_INLINE std::int32_t sum_of(__m256i x) {
 }
 
 /// u8 as it is, s8 + 128.
-inline std::int32_t copy_bytes(void const* from, index_t count, index_t padded, int kind, unsigned char* dst) {
-  auto const* const src = static_cast<unsigned char const*>(from);
-  unsigned char const flip = kind == 1 ? 0x80 : 0;
+inline void copy_bytes(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
+  unsigned char const flip = from.kind == 1 ? 0x80 : 0;
   __m256i const flips = _mm256_set1_epi8(static_cast<char>(flip)), none = _mm256_setzero_si256();
-  __m256i sums = none;
-  index_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    __m256i const x = _mm256_xor_si256(load_bytes(src + i), flips);
-    store_bytes(dst + i, x);
-    sums = _mm256_add_epi64(sums, _mm256_sad_epu8(x, none));
+  auto const* src = static_cast<unsigned char const*>(from.src);
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+    __m256i vector_sum = none;
+    index_t i = 0;
+    for (; i + 32 <= from.count; i += 32) {
+      __m256i const x = _mm256_xor_si256(load_bytes(src + i), flips);
+      store_bytes(to + i, x);
+      vector_sum = _mm256_add_epi64(vector_sum, _mm256_sad_epu8(x, none));
+    }
+    std::int32_t sum = sum_of(vector_sum);
+    for (; i < from.count; ++i) sum += to[i] = static_cast<unsigned char>(src[i] ^ flip);
+    for (; i < padded; ++i) to[i] = 0;
+    if (sums != nullptr) sums[r] = sum;
   }
-  std::int32_t sum = sum_of(sums);
-  for (; i < count; ++i) sum += dst[i] = static_cast<unsigned char>(src[i] ^ flip);
-  for (; i < padded; ++i) dst[i] = 0;
-  return sum;
 }
 
 /// Any kind, widened.
-inline std::int32_t copy_words(void const* from, index_t count, index_t padded, int kind, unsigned char* to) {
-  auto* const dst = reinterpret_cast<std::int16_t*>(to);
-  __m256i sums = _mm256_setzero_si256();
+inline void copy_words(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
   __m256i const ones = _mm256_set1_epi16(1);
-  index_t i = 0;
-  std::int32_t sum = 0;
-  if (kind == 2) {
-    auto const* const src = static_cast<std::int16_t const*>(from);
-    for (; i + 16 <= count; i += 16) {
-      __m256i const x = load_bytes(src + i);
+  auto const* src = static_cast<unsigned char const*>(from.src);
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+    auto* const dst = reinterpret_cast<std::int16_t*>(to);
+    __m256i vector_sum = _mm256_setzero_si256();
+    index_t i = 0;
+    for (; i + 16 <= from.count; i += 16) {
+      __m256i x;
+      if (from.kind == 2) {
+        x = load_bytes(src + 2 * i);
+      } else {
+        __m128i const bytes = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i));
+        x = from.kind == 1 ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+      }
       store_bytes(dst + i, x);
-      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(x, ones));
+      vector_sum = _mm256_add_epi32(vector_sum, _mm256_madd_epi16(x, ones));
     }
-    for (; i < count; ++i) sum += dst[i] = src[i];
-  } else {
-    auto const* const src = static_cast<unsigned char const*>(from);
-    for (; i + 16 <= count; i += 16) {
-      __m128i const bytes = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i));
-      __m256i const x = kind == 1 ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
-      store_bytes(dst + i, x);
-      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(x, ones));
-    }
-    for (; i < count; ++i)
-      sum += dst[i] = kind == 1 ? static_cast<std::int16_t>(static_cast<signed char>(src[i])) : static_cast<std::int16_t>(src[i]);
+    std::int32_t sum = sum_of(vector_sum);
+    for (; i < from.count; ++i) sum += dst[i] = one_word(src, i, from.kind);
+    for (; i < padded; ++i) dst[i] = 0;
+    if (sums != nullptr) sums[r] = sum;
   }
-  for (; i < padded; ++i) dst[i] = 0;
-  return sum + sum_of(sums);
 }
 
 inline void unpack(unsigned char const* src, index_t rows, unsigned char* dst) {

@@ -83,47 +83,53 @@ QUERN_INLINE std::int32_t sum_of(__m512i x) {
 }
 
 /// u8 as it is, s8 + 128.
-inline std::int32_t copy_bytes(void const* from, index_t count, index_t padded, int kind, unsigned char* dst) {
-  auto const* const src = static_cast<unsigned char const*>(from);
-  __m512i const flip = _mm512_set1_epi8(kind == 1 ? static_cast<char>(0x80) : 0), none = _mm512_setzero_si512();
-  __m512i sum = none;
-  index_t i = 0;
-  for (; i + 64 <= count; i += 64) {
-    __m512i const x = _mm512_xor_si512(_mm512_loadu_si512(src + i), flip);
-    _mm512_storeu_si512(dst + i, x);
-    sum = _mm512_add_epi64(sum, _mm512_sad_epu8(x, none));
+inline void copy_bytes(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
+  __m512i const flip = _mm512_set1_epi8(from.kind == 1 ? static_cast<char>(0x80) : 0), none = _mm512_setzero_si512();
+  index_t const whole = from.count / 64 * 64;
+  __mmask64 const rest = whole < from.count ? ~0ull >> (64 - (from.count - whole)) : 0;
+  auto const* src = static_cast<unsigned char const*>(from.src);
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+    __m512i sum = none;
+    index_t i = 0;
+    for (; i < whole; i += 64) {
+      __m512i const x = _mm512_xor_si512(_mm512_loadu_si512(src + i), flip);
+      _mm512_storeu_si512(to + i, x);
+      sum = _mm512_add_epi64(sum, _mm512_sad_epu8(x, none));
+    }
+    if (rest != 0) {
+      __m512i const x = _mm512_maskz_mov_epi8(rest, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, src + i), flip));
+      _mm512_storeu_si512(to + i, x);
+      sum = _mm512_add_epi64(sum, _mm512_sad_epu8(x, none));
+      i += 64;
+    }
+    for (; i < padded; i += 64) _mm512_storeu_si512(to + i, none);
+    if (sums != nullptr) sums[r] = sum_of(sum);
   }
-  if (i < count) {
-    __mmask64 const rest = ~0ull >> (64 - (count - i));
-    __m512i const x = _mm512_maskz_mov_epi8(rest, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, src + i), flip));
-    _mm512_storeu_si512(dst + i, x);
-    sum = _mm512_add_epi64(sum, _mm512_sad_epu8(x, none));
-    i += 64;
-  }
-  for (; i < padded; i += 64) _mm512_storeu_si512(dst + i, none);
-  return sum_of(sum);
 }
 
 /// Any kind, widened.
-inline std::int32_t copy_words(void const* from, index_t count, index_t padded, int kind, unsigned char* to) {
-  auto* const dst = reinterpret_cast<std::int16_t*>(to);
-  __m512i sum = _mm512_setzero_si512();
+inline void copy_words(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
   __m512i const ones = _mm512_set1_epi16(1);
-  index_t i = 0;
-  for (; i < count; i += 32) {
-    __mmask32 const live = count - i >= 32 ? ~0u : ~0u >> (32 - (count - i));
-    __m512i x;
-    if (kind == 2)
-      x = _mm512_maskz_loadu_epi16(live, static_cast<std::int16_t const*>(from) + i);
-    else {
-      __m256i const bytes = _mm256_maskz_loadu_epi8(live, static_cast<unsigned char const*>(from) + i);
-      x = kind == 1 ? _mm512_cvtepi8_epi16(bytes) : _mm512_cvtepu8_epi16(bytes);
+  auto const* src = static_cast<unsigned char const*>(from.src);
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+    auto* const dst = reinterpret_cast<std::int16_t*>(to);
+    __m512i sum = _mm512_setzero_si512();
+    index_t i = 0;
+    for (; i < from.count; i += 32) {
+      __mmask32 const live = from.count - i >= 32 ? ~0u : ~0u >> (32 - (from.count - i));
+      __m512i x;
+      if (from.kind == 2) {
+        x = _mm512_maskz_loadu_epi16(live, src + 2 * i);
+      } else {
+        __m256i const bytes = _mm256_maskz_loadu_epi8(live, src + i);
+        x = from.kind == 1 ? _mm512_cvtepi8_epi16(bytes) : _mm512_cvtepu8_epi16(bytes);
+      }
+      _mm512_storeu_si512(dst + i, x);
+      sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, ones));
     }
-    _mm512_storeu_si512(dst + i, x);
-    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, ones));
+    for (; i < padded; i += 32) _mm512_storeu_si512(dst + i, _mm512_setzero_si512());
+    if (sums != nullptr) sums[r] = sum_of(sum);
   }
-  for (; i < padded; i += 32) _mm512_storeu_si512(dst + i, _mm512_setzero_si512());
-  return sum_of(sum);
 }
 
 inline void unpack(unsigned char const* src, index_t rows, unsigned char* dst) {

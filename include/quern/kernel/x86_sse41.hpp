@@ -50,34 +50,30 @@ struct words {
 #include "tile.inl"
 
 /// Any kind, widened.
-inline std::int32_t copy_words(void const* from, index_t count, index_t padded, int kind, unsigned char* to) {
-  auto* const dst = reinterpret_cast<std::int16_t*>(to);
-  __m128i sums = _mm_setzero_si128();
+inline void copy_words(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
   __m128i const ones = _mm_set1_epi16(1);
-  index_t i = 0;
-  std::int32_t sum = 0;
-  if (kind == 2) {
-    auto const* const src = static_cast<std::int16_t const*>(from);
-    for (; i + 8 <= count; i += 8) {
-      __m128i const x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i));
+  auto const* src = static_cast<unsigned char const*>(from.src);
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+    auto* const dst = reinterpret_cast<std::int16_t*>(to);
+    __m128i v = _mm_setzero_si128();
+    index_t i = 0;
+    for (; i + 8 <= from.count; i += 8) {
+      __m128i x;
+      if (from.kind == 2) {
+        x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + 2 * i));
+      } else {
+        __m128i const bytes = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(src + i));
+        x = from.kind == 1 ? _mm_cvtepi8_epi16(bytes) : _mm_cvtepu8_epi16(bytes);
+      }
       _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), x);
-      sums = _mm_add_epi32(sums, _mm_madd_epi16(x, ones));
+      v = _mm_add_epi32(v, _mm_madd_epi16(x, ones));
     }
-    for (; i < count; ++i) sum += dst[i] = src[i];
-  } else {
-    auto const* const src = static_cast<unsigned char const*>(from);
-    for (; i + 8 <= count; i += 8) {
-      __m128i const bytes = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(src + i));
-      __m128i const x = kind == 1 ? _mm_cvtepi8_epi16(bytes) : _mm_cvtepu8_epi16(bytes);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), x);
-      sums = _mm_add_epi32(sums, _mm_madd_epi16(x, ones));
-    }
-    for (; i < count; ++i)
-      sum += dst[i] = kind == 1 ? static_cast<std::int16_t>(static_cast<signed char>(src[i])) : static_cast<std::int16_t>(src[i]);
+    v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+    std::int32_t sum = _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
+    for (; i < from.count; ++i) sum += dst[i] = one_word(src, i, from.kind);
+    for (; i < padded; ++i) dst[i] = 0;
+    if (sums != nullptr) sums[r] = sum;
   }
-  for (; i < padded; ++i) dst[i] = 0;
-  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4e));
-  return sum + _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xb1)));
 }
 
 inline void unpack(unsigned char const* src, index_t rows, unsigned char* dst) {

@@ -26,15 +26,18 @@ inline namespace QUERN_ABI {
 
 /// Rows of a strided matrix.
 template <class Lhs>
-std::int32_t read_matrix_row(void const* context, kernel::copy_function copy, index_t i, index_t k0, index_t count, index_t padded,
-                             unsigned char* dst) {
+void read_matrix_rows(void const* context, kernel::copy_function copy, index_t row, index_t rows, index_t k0, index_t count,
+                      index_t padded, unsigned char* dst, std::int32_t* sums) {
   auto const& lhs = *static_cast<matrix_view<Lhs const> const*>(context);
   constexpr int kind = sizeof(Lhs) == 2 ? 2 : std::is_signed_v<Lhs> ? 1 : 0;
-  Lhs const* const src = lhs.data + i * lhs.row_stride + k0 * lhs.col_stride;
-  if (lhs.col_stride == 1 || count <= 1) return copy(src, count, padded, kind, dst);
-  Lhs row[kernel::lhs_block / sizeof(Lhs)];
-  for (index_t k = 0; k < count; ++k) row[k] = src[k * lhs.col_stride];
-  return copy(row, count, padded, kind, dst);
+  constexpr auto size = static_cast<index_t>(sizeof(Lhs));
+  Lhs const* const src = lhs.data + row * lhs.row_stride + k0 * lhs.col_stride;
+  if (lhs.col_stride == 1 || count <= 1) return copy({src, lhs.row_stride * size, rows, count, kind}, padded, dst, sums);
+  Lhs gathered[kernel::lhs_block / size];
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t k = 0; k < count; ++k) gathered[k] = src[r * lhs.row_stride + k * lhs.col_stride];
+    copy({gathered, 0, 1, count, kind}, padded, dst + r * kernel::lhs_stride, sums == nullptr ? nullptr : sums + r);
+  }
 }
 
 /// A call, ready to run.
@@ -63,7 +66,7 @@ struct gemm_call {
     p.n = rhs.n();
     p.k = lhs.cols;
     p.kind = sizeof(Lhs) == 2 ? 2 : std::is_signed_v<Lhs> ? 1 : 0;
-    p.read = &read_matrix_row<Lhs>;
+    p.read = &read_matrix_rows<Lhs>;
     p.lhs = &lhs;
     p.rhs = rhs.data_;
     p.panel_bytes = rhs.rows_ * row_bytes;
