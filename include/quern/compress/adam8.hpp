@@ -48,7 +48,7 @@ inline codebook dynamic_tree(bool is_signed) {
 class blockwise_bytes {
  public:
   static constexpr index_t block = 256;
-  blockwise_bytes(index_t size, bool is_signed) : book_(dynamic_tree(is_signed)), codes_(size), scales_((size + block - 1) / block) {
+  blockwise_bytes(index_t size, bool is_signed) : signed_(is_signed), book_(dynamic_tree(is_signed)), codes_(size), scales_((size + block - 1) / block) {
     for (auto& c : codes_) c = static_cast<std::uint8_t>(code_in(book_, 0.0f));
   }
   index_t size() const noexcept { return codes_.size(); }
@@ -65,10 +65,16 @@ class blockwise_bytes {
     for (index_t i = 0; i < n; ++i) most = abs_of(x[i]) > most ? abs_of(x[i]) : most;
     scales_[b] = most;
     float const inverse = most > 0 ? 1.0f / most : 0.0f;
-    for (index_t i = 0; i < n; ++i) codes_[first + i] = static_cast<std::uint8_t>(code_in(book_, x[i] * inverse));
+    for (index_t i = 0; i < n; ++i) {
+      auto code = static_cast<std::uint8_t>(code_in(book_, x[i] * inverse));
+      // A second moment that is rounded to 0 would divide by epsilon: the step explodes. The least level only makes it shorter.
+      if (!signed_ && code == 0 && x[i] > 0) code = 1;
+      codes_[first + i] = code;
+    }
   }
 
  private:
+  bool signed_;
   codebook book_;
   buffer<std::uint8_t> codes_;
   buffer<float> scales_;
