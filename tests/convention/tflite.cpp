@@ -196,6 +196,7 @@ TEST_CASE("gemmlowp's output stages, quantize and ranges", "[convention][gemmlow
   CHECK(g::scale_by_fixed_point_and_exponent(100, 1 << 30, -2, 1) == 14);  // 12.5 away is 13
   CHECK(g::quantize_down_by_integer(100, 3, 7, 4) == 45);                  // (721 + 8) >> 4
   CHECK(g::quantize_down_by_integer(-100, 0, 1, 0) == -100);
+  CHECK(g::quantize_down_by_integer(-6, 0, 1, 2) == -2);  // -1.5, away
   // The zero point is inside of the rounding: 0.5 + 3 rounds to 4, and -0.5 + 3 to 3, not 2.
   CHECK(g::quantize<u8>(.5f, {1, 3}) == 4);
   CHECK(g::quantize<u8>(-.5f, {1, 3}) == 3);

@@ -285,12 +285,12 @@ struct gemmlowp : tflite_with<rescale::gemmlowp_double> {
                                                                                std::int32_t offset) noexcept {
     return wrap32(static_cast<std::int64_t>(rescale::gemmlowp_double::apply(acc, {multiplier, exponent})) + offset);
   }
-  /// OutputStageQuantizeDownInt32ToUint8Scale, the one before fixed point: ((acc + offset) * multiplier + 2^(shift-1)) >> shift.
+  /// OutputStageQuantizeDownInt32ToUint8Scale, the one before fixed point: (acc + offset) * multiplier / 2^shift, ties away from
+  /// zero. (Its comment promises `+ 2^(shift-1) >> shift`, ties up; its code is this, and so is what it computes.)
   QUERN_INLINE static constexpr std::int32_t quantize_down_by_integer(std::int32_t acc, std::int32_t offset, std::int32_t multiplier,
                                                                       int shift) noexcept {
     std::int32_t const product = wrap32(static_cast<std::int64_t>(wrap32(static_cast<std::int64_t>(acc) + offset)) * multiplier);
-    std::int32_t const rounding_term = shift < 1 ? 0 : 1 << (shift - 1);
-    return wrap32(static_cast<std::int64_t>(product) + rounding_term) >> shift;
+    return rescale::rounding_divide_by_pot(product, shift);
   }
 };
 

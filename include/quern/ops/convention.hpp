@@ -1,0 +1,212 @@
+// convention.hpp — quern's fast operations in a framework's arithmetic: gemm<convention::tflite>(...), conv2d<...>, add<...>, ...
+//
+//     auto weights = pack(row_major(w, k, n));
+//     gemm<convention::onnx_runtime>(row_major(x, m, k), weights, row_major(y, m, n),
+//                                    {.src = {sx, zx}, .weight_scale = view(sw), .bias = view(bias), .dst = {sy, zy}});
+//     conv2d<convention::tflite>(nhwc(x, 1, 28, 28, 8), packed, nhwc(y, 1, 28, 28, 16), {.src = ..., .weight_scale = view(sw), .dst = ...});
+//     quantize_as<convention::pytorch, u8>(view(x), {scale, zero_point}, view(y));
+//     add<convention::onnx_runtime>(nd(a, s), pa, nd(b, s), pb, nd(y, s), py);
+//
+// Each is the library's own operation with the convention's parameters: matrix products and convolutions through its rescale policy,
+// quantize through its form and rounding, functions of codes through its function objects. Where a convention treats values that are
+// no numbers in a way of its own, those few elements are done again by its definition.
+#pragma once
+
+#include "../calibrate/min_max.hpp"
+#include "../convention/conventions.hpp"
+#include "../convert/quantize.hpp"
+#include "conv2d.hpp"
+#include "depthwise.hpp"
+#include "elementwise.hpp"
+#include "pool.hpp"
+
+namespace quern {
+
+/// A layer's quantization: activations in, weights (one scale, or one an output channel), activations out.
+struct layer_params {
+  convention::affine src{};
+  one_or_each<float> weight_scale = 1.0f;
+  one_or_each<std::int32_t> weight_zero_point = 0;
+  vector_view<std::int32_t const> bias{};  ///< in steps of src.scale * weight_scale; none, or one an output channel
+  convention::affine dst{};
+  convention::limits clamped{-2147483647 - 1, 2147483647};  ///< an activation's, in codes of the destination
+};
+
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// Conventions whose quantize is quern's own with NaN as the lowest code.
+template <class C>
+inline constexpr bool saturates_plainly = C::nan == convention::nan_code::lowest && !std::is_base_of_v<convention::pytorch, C>;
+
+template <class C>
+inline constexpr bool narrow_codes = std::is_same_v<C, convention::model_optimizer>;
+
+/// Calls f(first, count, scale, zero point) ... the accumulators' rescale parameters for `n` output channels.
+template <class C>
+buffer<typename C::rescaling::parameters> layer_rescale(layer_params const& p, index_t n) {
+  buffer<typename C::rescaling::parameters> each(p.weight_scale.single() ? 1 : n);
+  for (index_t j = 0; j < each.size(); ++j)
+    each[j] = C::rescaling::from_real(static_cast<double>(C::effective_scale(p.src.scale, p.weight_scale[j], p.dst.scale)));
+  return each;
+}
+
+inline void check_layer(char const* op, layer_params const& p, index_t n) {
+  auto const check = [op](char const* what, float s) {
+    if (!(s > 0) || !is_finite(s)) fail(errc::scale, op, ": ", what, " is ", static_cast<double>(s), "; a scale must be positive and finite.");
+  };
+  check("src.scale", p.src.scale);
+  check("dst.scale", p.dst.scale);
+  if (!p.weight_scale.single() && p.weight_scale.size != n)
+    fail(errc::shape, op, ": weight_scale has ", p.weight_scale.size, " values, the weights ", n, " outputs; there must be one, or one for each.");
+  if (p.weight_scale.size > 0 && p.weight_scale.each == nullptr) fail(errc::null, op, ": weight_scale is null.");
+  for (index_t j = 0; j < (p.weight_scale.single() ? 1 : n); ++j) check("weight_scale", p.weight_scale[j]);
+}
+
+template <class C>
+auto layer_epilogue(layer_params const& p, buffer<typename C::rescaling::parameters> const& each) {
+  epilogue<typename C::rescaling> e{};
+  e.lhs_zero_point = p.src.zero_point;
+  e.rhs_zero_point = p.weight_zero_point;
+  e.bias = p.bias;
+  if (p.weight_scale.single())
+    e.rescale = each[0];
+  else
+    e.rescale = vector_view<typename C::rescaling::parameters const>{each.data(), each.size(), 1};
+  e.dst_zero_point = p.dst.zero_point;
+  if (p.clamped.min > -2147483647 - 1) e.min = p.clamped.min;
+  if (p.clamped.max < 2147483647) e.max = p.clamped.max;
+  return e;
+}
+
+/// The limits of an operation that was given none.
+template <class T>
+constexpr convention::limits within(convention::limits l) noexcept {
+  using c = code_of_t<T>;
+  return {l.min > c::min ? l.min : c::min, l.max < c::max ? l.max : c::max};
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline constexpr convention::limits no_limits{-2147483647 - 1, 2147483647};
+
+inline namespace QUERN_ABI {
+
+/// dst = round(src / scale) + zero_point as the convention has it, bit for bit. `Code` may be narrower than its storage (s4 in int8).
+/// @errors as quantize().
+template <convention_policy C, quantized_code Code>
+void quantize_as(vector_view<float const> src, convention::affine p, vector_view<typename code_of_t<Code>::storage> dst, isa max_isa = isa::best) {
+  using code_type = code_of_t<Code>;
+  if constexpr (C::place == convention::zero_point_place::after_rounding && code_type::bits <= 16 && rounding_mode<typename C::rounding>) {
+    using range = std::conditional_t<detail::narrow_codes<C> && code_type::is_signed, narrow_range, full_range>;
+    using scheme_type = asymmetric<code_type, per_tensor, range>;
+    using form = std::conditional_t<C::form == convention::scale_form::divide, divide, reciprocal>;
+    std::int32_t const zp = detail::narrow_codes<C> ? 0 : p.zero_point;
+    bool const in_place = static_cast<void const*>(src.data) == static_cast<void const*>(dst.data);
+    quantize_options<typename C::rounding> const options{.max_isa = max_isa};
+    if constexpr (detail::saturates_plainly<C>) {
+      quantize<typename C::rounding, form>(src, params<scheme_type>{p.scale, zp}, dst, options);
+      return;
+    } else if (!in_place) {
+      auto const seen = quantize<typename C::rounding, form>(src, params<scheme_type>{p.scale, zp}, dst, options);
+      if (seen.non_finite == 0 && seen.saturated == 0) return;
+      // Far values: those whose quotient leaves int32 may not saturate here (x86 conversions give the lowest integer).
+      float const far = 2147483000.0f * p.scale;  // below 2^31 steps; the few between are done again for nothing
+      auto const r = seen.non_finite == 0 ? calibrate::range_of(src, max_isa).range : real_range{-far, far};
+      if (r.min > -far && r.max < far) return;
+      for (index_t i = 0; i < src.size; ++i)
+        if (!(src[i] > -far && src[i] < far)) dst[i] = C::template quantize<code_type>(src[i], p);
+      return;
+    }
+  }
+  if (src.size != dst.size) fail(errc::shape, "quantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
+  if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "quantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (!(p.scale > 0) || !is_finite(p.scale)) fail(errc::scale, "quantize_as: the scale is ", static_cast<double>(p.scale), "; it must be positive and finite.");
+  for (index_t i = 0; i < src.size; ++i) dst[i] = C::template quantize<code_type>(src[i], p);
+}
+
+/// dst = real value of each code. @errors shape, null.
+template <convention_policy C, class T>
+void dequantize_as(vector_view<T const> src, convention::affine p, vector_view<float> dst) {
+  if (src.size != dst.size) fail(errc::shape, "dequantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
+  if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "dequantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
+  for (index_t i = 0; i < src.size; ++i) dst[i] = C::dequantize(src[i], p);
+}
+
+/// dst = clamp(rescale(lhs * weights + bias) + zero_point). Otherwise as gemm(), whose errors it has, and scale.
+template <convention_policy C, class Lhs, class Rhs, class Dst>
+void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_view<Dst> dst, layer_params const& p,
+          gemm_options const& options = {}) {
+  detail::check_layer("gemm", p, weights.n());
+  auto const each = detail::layer_rescale<C>(p, weights.n());
+  gemm(lhs, weights, dst, detail::layer_epilogue<C>(p, each), options);
+}
+
+/// Convolution of NHWC codes. Otherwise as conv2d(), whose errors it has, and scale.
+template <convention_policy C, class Src, class Weight, class Dst>
+void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
+            gemm_options const& options = {}) {
+  detail::check_layer("conv2d", p, weights.filter.outputs);
+  auto const each = detail::layer_rescale<C>(p, weights.filter.outputs);
+  conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
+}
+
+/// Depthwise convolution of NHWC codes. Otherwise as depthwise_conv2d(), whose errors it has, and scale.
+template <convention_policy C, class Src, class Weight, class Dst>
+void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
+                      gemm_options const& options = {}) {
+  detail::check_layer("depthwise_conv2d", p, weights.outputs);
+  auto const each = detail::layer_rescale<C>(p, weights.outputs);
+  depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
+}
+
+/// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).
+template <convention_policy C, class T>
+void add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> dst, convention::affine py,
+         convention::limits l = no_limits) {
+  binary(a, b, dst, C::template add<code_of_t<T>>(pa, pb, py, detail::within<T>(l)));
+}
+
+/// dst = a * b, with broadcasting. @errors shape, null, scale.
+template <convention_policy C, class T>
+void mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> dst, convention::affine py,
+         convention::limits l = no_limits) {
+  binary(a, b, dst, C::template mul<code_of_t<T>>(pa, pb, py, detail::within<T>(l)));
+}
+
+/// The average of each window's positions inside of the image. @errors as average_pool2d.
+template <convention_policy C, class T>
+void average_pool2d(tensor_view<T const> src, convention::affine px, pool_options const& o, tensor_view<T> dst, convention::affine py,
+                    convention::limits l = no_limits, isa max_isa = isa::best) {
+  auto const average = C::template average_pool<code_of_t<T>>(px, py, detail::within<T>(l));
+  if constexpr (std::is_same_v<decltype(average), convention::integer_average const>) {
+    average_pool2d(src, o, dst, average.clamped, max_isa);
+  } else {
+    window const w = detail::check_pool("average_pool2d", src, o, dst);
+    buffer<std::int32_t> sums(src.c);
+    for (index_t b = 0; b < src.n; ++b)
+      for (index_t y = 0; y < dst.h; ++y)
+        for (index_t x = 0; x < dst.w; ++x) {
+          auto const ty = detail::taps_inside(w.h, y), tx = detail::taps_inside(w.w, x);
+          for (index_t c = 0; c < src.c; ++c) sums[c] = 0;
+          for (index_t ky = ty.first; ky < ty.last; ++ky)
+            for (index_t kx = tx.first; kx < tx.last; ++kx) {
+              auto const pixel = src.pixel(b, w.h.at(y, ky), w.w.at(x, kx));
+              for (index_t c = 0; c < src.c; ++c) sums[c] += pixel.data[c];
+            }
+          auto const n = static_cast<std::int32_t>((ty.last - ty.first) * (tx.last - tx.first));
+          for (index_t c = 0; c < src.c; ++c) dst(b, y, x, c) = static_cast<T>(average(sums[c], n));
+        }
+  }
+}
+
+/// Over the whole image: dst is n x 1 x 1 x c.
+template <convention_policy C, class T>
+void global_average_pool(tensor_view<T const> src, convention::affine px, tensor_view<T> dst, convention::affine py,
+                         convention::limits l = no_limits, isa max_isa = isa::best) {
+  average_pool2d<C>(src, px, pool_options{.size = {src.h, src.w, 1}}, dst, py, l, max_isa);
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern

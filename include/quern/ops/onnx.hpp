@@ -1,0 +1,548 @@
+// onnx.hpp — the quantization operators of ONNX and of ONNX Runtime's com.microsoft domain, under their own names.
+//
+//     onnx::quantize_linear<u8>(nd(x, s), nd(scale, {}), nd(zero, {}), nd(y, s));
+//     onnx::qlinear_matmul(nd(a, ...), {a_scale, a_zero}, nd(b, ...), {b_scales, b_zeros}, {y_scale, y_zero}, nd(y, ...));
+//
+// Thin functions over the library: operands and layouts are ONNX's (row-major tensors of any rank up to 6, convolutions NCHW and
+// OIHW), the arithmetic is convention::onnx's and convention::onnx_runtime's. Weights given here are packed on every call; a program
+// that runs a layer twice packs once and calls gemm<convention::onnx_runtime>. 2- and 4-bit codes take one element a byte here;
+// core/packed_int.hpp packs and unpacks ONNX's storage. Optional inputs are views with data == nullptr.
+//
+// @source  onnx/onnx docs/Operators.md (opset 25), microsoft/onnxruntime docs/ContribOperators.md.
+#pragma once
+
+#include "../codec/minifloat.hpp"
+#include "../core/packed_int.hpp"
+#include "../core/reals.hpp"
+#include "convention.hpp"
+#include "rearrange.hpp"
+
+QUERN_FP_BEGIN
+
+namespace quern {
+
+namespace onnx {
+
+/// Of QuantizeLinear and DequantizeLinear. block_size 0: per tensor (one scale) or per axis.
+struct quantize_attributes {
+  int axis = 1;
+  index_t block_size = 0;
+  bool saturate = true;  ///< float8 only: overflow becomes the largest number, else NaN or infinity
+};
+
+/// Scales and zero points of one operand: a scalar, or one a row (left operand) or column (right operand).
+struct operand {
+  one_or_each<float> scale = 1.0f;
+  one_or_each<std::int32_t> zero_point = 0;
+};
+
+/// Of Conv, ConvInteger, QLinearConv. `auto_pad` as padding rules: conv_options{.padding = same} is SAME_UPPER.
+using conv_attributes = conv_options;
+
+}  // namespace onnx
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_minifloat = false;
+template <int E, int M, int B, codec::specials S>
+inline constexpr bool is_minifloat<codec::minifloat<E, M, B, S>> = true;
+
+/// How a target's element lies in memory: codes in their storage, small floats as themselves.
+template <class Target>
+struct onnx_storage {
+  using type = typename code_of_t<Target>::storage;
+};
+template <class Target>
+  requires(is_minifloat<Target>)
+struct onnx_storage<Target> {
+  using type = Target;
+};
+template <class Target>
+using onnx_storage_t = typename onnx_storage<Target>::type;
+
+inline namespace QUERN_ABI {
+
+/// Calls f(first element, elements, scale index) for each stretch of neighbouring elements that share a scale.
+template <class F>
+void for_each_scale(char const* op, shape const& x, shape const& scale, index_t scales, onnx::quantize_attributes const& a, F const& f) {
+  if (scales == 1 && a.block_size == 0) return f(index_t{0}, x.size(), index_t{0});
+  int const axis = a.axis < 0 ? a.axis + x.rank : a.axis;
+  if (axis < 0 || axis >= x.rank) fail(errc::argument, op, ": axis is ", a.axis, ", but x has rank ", x.rank, ".");
+  index_t outer = 1, inner = 1;
+  for (int d = 0; d < axis; ++d) outer *= x.dim[d];
+  for (int d = axis + 1; d < x.rank; ++d) inner *= x.dim[d];
+  index_t const extent = x.dim[axis];
+  if (a.block_size == 0) {
+    if (scales != extent) fail(errc::shape, op, ": there are ", scales, " scales, and axis ", axis, " has size ", extent, "; they must be equal.");
+    for (index_t o = 0; o < outer; ++o)
+      for (index_t i = 0; i < extent; ++i) f((o * extent + i) * inner, inner, i);
+    return;
+  }
+  index_t const blocks = (extent + a.block_size - 1) / a.block_size;
+  bool fits = scale.rank == x.rank;
+  for (int d = 0; fits && d < x.rank; ++d) fits = scale.dim[d] == (d == axis ? blocks : x.dim[d]);
+  if (!fits) fail(errc::shape, op, ": with block_size ", a.block_size, " the scales must have x's shape with ", blocks, " in dimension ", axis, ".");
+  for (index_t o = 0; o < outer; ++o)
+    for (index_t i = 0; i < extent; ++i) {
+      index_t const s = (o * blocks + i / a.block_size) * inner;
+      if (inner == 1) {
+        index_t const count = extent - i < a.block_size ? extent - i : a.block_size;
+        f(o * extent + i, count, s);
+        i += count - 1;
+      } else {
+        for (index_t k = 0; k < inner; ++k) f((o * extent + i) * inner + k, index_t{1}, s + k);
+      }
+    }
+}
+
+/// x / scale, rounded to T: float as it is; half and bfloat16 have at most 11 bits, for which the float quotient rounds innocuously.
+template <class T>
+QUERN_INLINE constexpr float quotient_in(float x, float scale) noexcept {
+  if constexpr (std::is_same_v<T, float>)
+    return x / scale;
+  else
+    return static_cast<float>(T(static_cast<float>(T(x)) / scale));
+}
+
+template <class X, class S, class Z, class Y>
+void check_linear(char const* op, nd_view<X> const& x, nd_view<S> const& scale, nd_view<Z> const& zero, nd_view<Y> const& y) {
+  if (!(x.extents == y.extents)) fail(errc::shape, op, ": x and y must have the same shape; they have ", x.size(), " and ", y.size(), " elements in ranks ", x.extents.rank, " and ", y.extents.rank, ".");
+  if (!x.contiguous() || !y.contiguous() || !scale.contiguous()) fail(errc::shape, op, ": x, y and the scales must be row-major without gaps.");
+  if (zero.data != nullptr && zero.size() != scale.size()) fail(errc::shape, op, ": there are ", scale.size(), " scales and ", zero.size(), " zero points; they must be equal.");
+  if (scale.data == nullptr || (x.size() > 0 && (x.data == nullptr || y.data == nullptr))) fail(errc::null, op, ": ", scale.data == nullptr ? "the scale" : x.data == nullptr ? "x" : "y", " is null.");
+}
+
+/// A batch of matrices: the last two dimensions; one-dimensional operands become a row or a column as in numpy's matmul.
+struct matrix_batch {
+  shape batch{};
+  index_t rows = 1, cols = 1;
+};
+constexpr matrix_batch batch_of(shape const& s, bool left) noexcept {
+  matrix_batch m;
+  m.batch.rank = s.rank > 2 ? s.rank - 2 : 0;
+  for (int d = 0; d < m.batch.rank; ++d) m.batch.dim[d] = s.dim[d];
+  if (s.rank >= 2) m.rows = s.dim[s.rank - 2], m.cols = s.dim[s.rank - 1];
+  if (s.rank == 1) (left ? m.cols : m.rows) = s.dim[0];
+  return m;
+}
+
+/// Calls f(a, b, y) for each product of a batched matmul with broadcast leading dimensions; everything row-major.
+template <class A, class B, class Y, class F>
+void for_each_product(char const* op, nd_view<A const> a, nd_view<B const> b, nd_view<Y> y, F const& f) {
+  if (a.extents.rank < 1 || b.extents.rank < 1) fail(errc::shape, op, ": both operands must have a dimension.");
+  if (!a.contiguous() || !b.contiguous() || !y.contiguous()) fail(errc::shape, op, ": operands must be row-major without gaps.");
+  auto const ma = batch_of(a.extents, true), mb = batch_of(b.extents, false);
+  if (ma.cols != mb.rows) fail(errc::shape, op, ": a has ", ma.cols, " columns, b ", mb.rows, " rows; they must be equal.");
+  shape const batch = broadcast_shape(ma.batch, mb.batch);
+  if (y.size() != batch.size() * ma.rows * mb.cols)
+    fail(errc::shape, op, ": y has ", y.size(), " elements; the product has ", batch.size() * ma.rows * mb.cols, ".");
+  if (y.size() == 0) return;
+  if (y.data == nullptr || (a.size() > 0 && a.data == nullptr) || (b.size() > 0 && b.data == nullptr)) fail(errc::null, op, ": an operand is null.");
+  auto const at_a = broadcast(nd(static_cast<index_t const*>(nullptr), ma.batch), batch), at_b = broadcast(nd(static_cast<index_t const*>(nullptr), mb.batch), batch);
+  index_t i[shape::max_rank] = {};
+  for (index_t p = 0; p < batch.size(); ++p) {
+    index_t oa = 0, ob = 0;
+    for (int d = 0; d < batch.rank; ++d) oa += i[d] * at_a.stride[d], ob += i[d] * at_b.stride[d];
+    f(row_major(a.data + oa * ma.rows * ma.cols, ma.rows, ma.cols), row_major(b.data + ob * mb.rows * mb.cols, mb.rows, mb.cols),
+      row_major(y.data + p * ma.rows * mb.cols, ma.rows, mb.cols));
+    for (int d = batch.rank - 1; d >= 0 && ++i[d] == batch.dim[d]; --d) i[d] = 0;
+  }
+}
+
+/// NCHW activations and OIHW weights through conv2d's NHWC, `run(src, packed weights, dst)` between; the copies are O(size).
+template <class X, class W, class Y, class F>
+void through_nhwc(char const* op, nd_view<X const> x, nd_view<W const> w, onnx::conv_attributes const& a, nd_view<Y> y, F const& run) {
+  if (x.extents.rank < 3 || x.extents.rank > 4 || w.extents.rank != x.extents.rank || y.extents.rank != x.extents.rank)
+    fail(errc::shape, op, ": x, w and y have ranks ", x.extents.rank, ", ", w.extents.rank, " and ", y.extents.rank, "; all must be 3 (NCW) or 4 (NCHW).");
+  if (x.data == nullptr || w.data == nullptr || y.data == nullptr) fail(errc::null, op, ": an operand is null.");
+  auto const lifted = [](auto const& v) {  // N C W as N C 1 W
+    auto r = v;
+    if (v.extents.rank == 3) {
+      r.extents.rank = 4;
+      r.extents.dim[3] = v.extents.dim[2], r.stride[3] = v.stride[2];
+      r.extents.dim[2] = 1, r.stride[2] = 0;
+    }
+    return r;
+  };
+  constexpr int channels_last[] = {0, 2, 3, 1}, channels_first[] = {0, 3, 1, 2};
+  auto const lx = transposed(lifted(x), channels_last), lw = transposed(lifted(w), channels_last);
+  auto const ly = transposed(lifted(y), channels_last);
+  buffer<X> bx(lx.size());
+  buffer<W> bw(lw.size());
+  buffer<Y> by(ly.size());
+  copy(lx, nd(bx.data(), lx.extents));
+  copy(lw, nd(bw.data(), lw.extents));
+  auto const tensor = [](auto* data, shape const& s) { return nhwc(data, s.dim[0], s.dim[1], s.dim[2], s.dim[3]); };
+  run(tensor(static_cast<X const*>(bx.data()), lx.extents), pack_conv(tensor(static_cast<W const*>(bw.data()), lw.extents), a), tensor(by.data(), ly.extents));
+  auto const out = nd(static_cast<Y const*>(by.data()), ly.extents);
+  copy(transposed(out, channels_first), lifted(y));
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+namespace onnx {
+inline namespace QUERN_ABI {
+
+// ---- ai.onnx ---------------------------------------------------------------------------------------------------------
+
+/// QuantizeLinear: y = saturate(half_even(x / scale) + zero_point), the quotient in the scale's type; float8 and float4 targets
+/// are encoded from the quotient and have no zero point. X: float, half, bfloat16, std::int32_t; S: float, half, bfloat16;
+/// Target: an integer code of 2 to 16 bits or a codec minifloat.
+/// @shapes  per tensor: one scale; per axis: as many as x has along `axis`; blocked: x's shape with ceil(D / block_size) there.
+/// @errors  shape, null, argument (axis), scale, zero_point.
+template <class Target, class X, class S>
+void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_storage_t<Target> const> zero_point,
+                     nd_view<detail::onnx_storage_t<Target>> y, quantize_attributes const& a = {}, isa max_isa = isa::best) {
+  using real_type = std::remove_const_t<S>;
+  nd_view<std::remove_const_t<X> const> const x = x_;
+  nd_view<real_type const> const scale = scale_;
+  detail::check_linear("QuantizeLinear", x, scale, zero_point, y);
+  detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
+    float const step = static_cast<float>(scale.data[s]);
+    if constexpr (detail::is_minifloat<Target>) {
+      if (!(step > 0) || !is_finite(step)) fail(errc::scale, "QuantizeLinear: scale ", s, " is ", static_cast<double>(step), "; it must be positive and finite.");
+      for (index_t i = first; i < first + count; ++i) {
+        float v = detail::quotient_in<real_type>(static_cast<float>(x.data[i]), step);
+        if (Target::total_bits == 4) v += 0.0f;  // float4 adds its zero point, which must be 0: -0 becomes +0
+        y.data[i] = Target(v, a.saturate ? codec::overflow::saturate : codec::overflow::to_special);
+      }
+    } else {
+      convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
+      if constexpr (std::is_same_v<real_type, float> && std::is_same_v<std::remove_const_t<X>, float>) {
+        quantize_as<convention::onnx, Target>(view(x.data + first, count), p, view(y.data + first, count), max_isa);
+      } else {
+        if (!(step > 0) || !is_finite(step)) fail(errc::scale, "QuantizeLinear: scale ", s, " is ", static_cast<double>(step), "; it must be positive and finite.");
+        for (index_t i = first; i < first + count; ++i)
+          y.data[i] = convention::onnx::quantize<Target>(detail::quotient_in<real_type>(static_cast<float>(x.data[i]), step), {1.0f, p.zero_point});
+      }
+    }
+  });
+}
+
+/// DequantizeLinear: y = (x - zero_point) * scale, the difference exact in int32, the product in the scale's type (Y may be another:
+/// `output_dtype`). X: code storage of 2 to 16 bits, std::int32_t (no zero point) or a minifloat; S, Y: float, half, bfloat16.
+/// @errors  shape, null, argument (axis).
+template <class X, class S, class Y>
+void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_const_t<X> const> zero_point, nd_view<Y> y,
+                       quantize_attributes const& a = {}) {
+  using code = std::remove_const_t<X>;
+  using real_type = std::remove_const_t<S>;
+  nd_view<code const> const x = x_;
+  nd_view<real_type const> const scale = scale_;
+  detail::check_linear("DequantizeLinear", x, scale, zero_point, y);
+  detail::for_each_scale("DequantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
+    float const step = static_cast<float>(scale.data[s]);
+    if constexpr (detail::is_minifloat<code>) {
+      for (index_t i = first; i < first + count; ++i) y.data[i] = static_cast<Y>(static_cast<float>(x.data[i]) * step);
+    } else {
+      convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
+      if constexpr (std::is_same_v<Y, float> && std::is_same_v<real_type, float>)
+        dequantize_as<convention::onnx>(view(x.data + first, count), p, view(y.data + first, count));
+      else
+        for (index_t i = first; i < first + count; ++i) {
+          // the difference in the type of the product: at most 17 bits before, so half and bfloat16 round it
+          float const difference = static_cast<float>(static_cast<Y>(static_cast<float>(static_cast<std::int32_t>(x.data[i]) - p.zero_point)));
+          y.data[i] = static_cast<Y>(difference * step);
+        }
+    }
+  });
+}
+
+/// DynamicQuantizeLinear: u8 codes with the scale and zero point of x's own range. NaN is not part of the range.
+template <convention_policy C = convention::onnx>
+scale_zero_point dynamic_quantize_linear(nd_view<float const> x, nd_view<std::uint8_t> y, isa max_isa = isa::best) {
+  if (x.size() != y.size() || !x.contiguous() || !y.contiguous()) fail(errc::shape, "DynamicQuantizeLinear: x has ", x.size(), " elements, y ", y.size(), "; they must be equal, and without gaps.");
+  auto const p = C::template choose<u8>(calibrate::range_of(view(x.data, x.size()), max_isa).range);
+  quantize_as<C, u8>(view(x.data, x.size()), {p.scale, p.zero_point}, view(y.data, y.size()), max_isa);
+  return p;
+}
+
+/// Cast between real types, small floats and integer codes: to integers the fraction is dropped and the rest wraps to the code's
+/// bits; to small floats half to even. To and from float8_e8m0: its own encode() has round_mode and saturate.
+template <class Target, class X>
+void cast(nd_view<X const> x, nd_view<detail::onnx_storage_t<Target>> y, bool saturate = true) {
+  if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous()) fail(errc::shape, "Cast: x and y must have the same shape, without gaps.");
+  for (index_t i = 0; i < x.size(); ++i) {
+    if constexpr (detail::is_minifloat<Target>) {
+      y.data[i] = Target(static_cast<float>(x.data[i]), saturate ? codec::overflow::saturate : codec::overflow::to_special);
+    } else {
+      using code = code_of_t<Target>;
+      float const t = trunc_of(static_cast<float>(x.data[i]));
+      auto const v = static_cast<std::uint32_t>(wrap32(t > -9.2e18f && t < 9.2e18f ? static_cast<std::int64_t>(t) : 0));
+      std::uint32_t const low = code::bits == 32 ? v : v & ((1u << code::bits) - 1u), sign = code::is_signed ? 1u << (code::bits - 1) : 0u;
+      y.data[i] = static_cast<typename code::storage>(static_cast<std::int32_t>(low ^ sign) - static_cast<std::int32_t>(sign));
+    }
+  }
+}
+
+/// MatMulInteger: y = (a - a_zero)(b - b_zero) in int32. Zero points: one, or one a row of a, a column of b.
+/// @errors  shape, null, zero_point, depth (gemm_options.wide lifts it).
+template <class A, class B>
+void matmul_integer(nd_view<A> a, one_or_each<std::int32_t> a_zero_point, nd_view<B> b, one_or_each<std::int32_t> b_zero_point,
+                    nd_view<std::int32_t> y, gemm_options const& options = {}) {
+  epilogue<> e{};
+  e.lhs_zero_point = a_zero_point;
+  e.rhs_zero_point = b_zero_point;
+  detail::for_each_product("MatMulInteger", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y,
+                           [&](auto va, auto vb, auto vy) { gemm(va, pack(vb), vy, e, options); });
+}
+
+/// QLinearMatMul: y = saturate(half_even(f32(acc) * f32(a_scale * b_scale) / y_scale) + y_zero).
+/// @errors  shape, null, scale, zero_point, depth.
+template <convention_policy C = convention::onnx_runtime, class A, class B, class Y>
+void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand const& pb, convention::affine py, nd_view<Y> y, gemm_options const& options = {}) {
+  detail::for_each_product(
+      "QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y, [&](auto va, auto vb, auto vy) {
+        auto const weights = pack(vb);
+        if (pa.scale.single() && pa.zero_point.single())
+          return gemm<C>(va, weights, vy, {.src = {pa.scale[0], pa.zero_point[0]}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = {}, .dst = py}, options);
+        for (index_t i = 0; i < va.rows; ++i)  // a scale a row: its products with the columns' round on their own
+          gemm<C>(va.block(i, 0, 1, va.cols), weights, vy.block(i, 0, 1, vy.cols),
+                  {.src = {pa.scale[i], pa.zero_point[i]}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = {}, .dst = py}, options);
+      });
+}
+
+/// ConvInteger: int32 sums, padding counts as the zero point. x NCHW (or NCW), w OIHW. @errors shape, null, argument, zero_point, depth.
+template <class X, class W>
+void conv_integer(nd_view<X> x, std::int32_t x_zero_point, nd_view<W> w, one_or_each<std::int32_t> w_zero_point, nd_view<std::int32_t> y,
+                  conv_attributes const& a = {}, gemm_options const& options = {}) {
+  epilogue<> e{};
+  e.lhs_zero_point = x_zero_point;
+  e.rhs_zero_point = w_zero_point;
+  detail::through_nhwc("ConvInteger", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), a, y,
+                       [&](auto src, auto const& weights, auto dst) { conv2d(src, weights, dst, e, options); });
+}
+
+/// QLinearConv. Bias: int32 in steps of x_scale * w_scale. @errors shape, null, argument, scale, zero_point, depth.
+template <convention_policy C = convention::onnx_runtime, class X, class W, class Y>
+void qlinear_conv(nd_view<X> x, convention::affine px, nd_view<W> w, operand const& pw, convention::affine py, vector_view<std::int32_t const> bias,
+                  nd_view<Y> y, conv_attributes const& a = {}, gemm_options const& options = {}) {
+  layer_params const p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = bias, .dst = py};
+  detail::through_nhwc("QLinearConv", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), a, y,
+                       [&](auto src, auto const& weights, auto dst) { conv2d<C>(src, weights, dst, p, options); });
+}
+
+}  // inline namespace QUERN_ABI
+
+// ---- com.microsoft -----------------------------------------------------------------------------------------------------
+
+namespace com_microsoft {
+inline namespace QUERN_ABI {
+
+/// QGemm with integer output: y = saturate(half_even(f32(acc + c) * (f32(alpha a_scale) b_scale / y_scale)) + y_zero).
+/// a is m x k (`trans_a`: k x m), b k x n (`trans_b`: n x k). @errors as gemm, scale.
+template <class A, class B, class Y>
+void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand const& pb, vector_view<std::int32_t const> c,
+           convention::affine py, matrix_view<Y> y, float alpha = 1, bool trans_a = false, bool trans_b = false, gemm_options const& options = {}) {
+  auto const lhs = trans_a ? a.transposed() : a;
+  auto const rhs = trans_b ? b.transposed() : b;
+  // f32(alpha * a_scale) takes the place of the source's scale, so that the convention's own scale is QGemm's.
+  gemm<convention::onnx_runtime>(lhs, pack(rhs), y, {.src = {rounded(alpha * pa.scale), pa.zero_point}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = c, .dst = py}, options);
+}
+
+/// QGemm with float output (no y_scale): y = f32(acc + c) * f32(f32(alpha a_scale) b_scale).
+template <class A, class B>
+void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand const& pb, vector_view<std::int32_t const> c, matrix_view<float> y,
+           float alpha = 1, bool trans_a = false, bool trans_b = false, gemm_options const& options = {}) {
+  epilogue<to_real> e{};
+  e.lhs_zero_point = pa.zero_point;
+  e.rhs_zero_point = pb.zero_point;
+  e.bias = c;
+  e.rescale.rows = rounded(alpha * pa.scale);
+  e.rescale.cols = pb.scale;
+  auto const lhs = trans_a ? a.transposed() : a;
+  auto const rhs = trans_b ? b.transposed() : b;
+  gemm(lhs, pack(rhs), y, e, options);
+}
+
+/// QLinearAdd, QLinearMul, with numpy's broadcasting. `C`: onnx_runtime (x86), onnx_runtime_arm, onnx_runtime_portable.
+/// A one-element b is added by the broadcast kernel, which adds its share first. @errors shape, null, scale (arm).
+template <convention_policy C = convention::onnx_runtime, class T>
+void qlinear_add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, convention::affine py, nd_view<T> y) {
+  auto const f = C::template add<code_of_t<T>>(pa, pb, py);
+  if constexpr (std::is_same_v<decltype(f), convention::detail::mlas_add const>) {
+    if (b.size() == 1 && y.size() > 1 && b.data != nullptr) return unary(broadcast(a, y.extents), y, [g = f.with_scalar_rhs(*b.data)](std::int32_t q) { return g(q, 0); });
+    if (a.size() == 1 && y.size() > 1 && a.data != nullptr) {
+      auto const swapped = C::template add<code_of_t<T>>(pb, pa, py);
+      return unary(broadcast(b, y.extents), y, [g = swapped.with_scalar_rhs(*a.data)](std::int32_t q) { return g(q, 0); });
+    }
+  }
+  binary(a, b, y, f);
+}
+template <convention_policy C = convention::onnx_runtime, class T>
+void qlinear_mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, convention::affine py, nd_view<T> y) {
+  mul<C>(a, pa, b, pb, y, py);
+}
+
+/// QLinearSigmoid. `Fused`: the FMA3 kernel's polynomial, which x86 CPUs since 2013 run.
+template <class T, bool Fused = true>
+void qlinear_sigmoid(nd_view<T const> x, convention::affine px, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
+  unary(x, y, convention::onnx_runtime::sigmoid<code_of_t<T>, Fused>(px, py), max_isa);
+}
+template <class T>
+void qlinear_leaky_relu(nd_view<T const> x, convention::affine px, float alpha, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
+  unary(x, y, convention::onnx_runtime::leaky_relu<code_of_t<T>>(px, py, alpha), max_isa);
+}
+
+/// QLinearSoftmax along the last axis: rows of x.cols. (opset 12 and before flattens from `axis` on: pass that matrix.)
+template <class T>
+void qlinear_softmax(matrix_view<T const> x, convention::affine px, convention::affine py, matrix_view<T> y) {
+  if (x.rows != y.rows || x.cols != y.cols || (x.cols > 1 && (x.col_stride != 1 || y.col_stride != 1)))
+    fail(errc::shape, "QLinearSoftmax: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, "; they must be equal, rows without gaps.");
+  if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearSoftmax: ", x.data == nullptr ? "x" : "y", " is null.");
+  if (x.empty()) return;
+  auto const row = convention::onnx_runtime::softmax<code_of_t<T>>(px.scale, py, x.cols);
+  for (index_t i = 0; i < x.rows; ++i) row(x.row(i).data, y.row(i).data, x.cols);
+}
+
+/// QLinearGlobalAveragePool and QLinearAveragePool of NHWC images (`channels_last`; nchw() views are NCHW's).
+template <convention_policy C = convention::onnx_runtime, class T>
+void qlinear_global_average_pool(tensor_view<T const> x, convention::affine px, convention::affine py, tensor_view<T> y) {
+  if (y.n != x.n || y.c != x.c || y.h != 1 || y.w != 1) fail(errc::shape, "QLinearGlobalAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x 1 x 1 x ", x.c, ".");
+  if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearGlobalAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
+  auto const average = C::template average_pool<code_of_t<T>>(px, py);
+  for (index_t b = 0; b < x.n; ++b)
+    for (index_t c = 0; c < x.c; ++c) {
+      std::int32_t sum = 0;
+      for (index_t i = 0; i < x.h; ++i)
+        for (index_t j = 0; j < x.w; ++j) sum += x(b, i, j, c);
+      y(b, 0, 0, c) = static_cast<T>(average(sum, static_cast<std::int32_t>(x.h * x.w)));
+    }
+}
+/// Dequantize, average in float (in the order of the window's rows), quantize. `count_include_pad`: padding counts as 0.0.
+template <class T>
+void qlinear_average_pool(tensor_view<T const> x, convention::affine px, pool_options const& o, convention::affine py, tensor_view<T> y,
+                          bool count_include_pad = false) {
+  window const w = sliding_window("QLinearAveragePool", {x.h, x.w, 1}, o.size, o.stride, {}, o.padding);
+  if (y.n != x.n || y.h != w.h.out || y.w != w.w.out || y.c != x.c)
+    fail(errc::shape, "QLinearAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x ", w.h.out, " x ", w.w.out, " x ", x.c, ".");
+  if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
+  using ort = convention::onnx_runtime;
+  for (index_t b = 0; b < x.n; ++b)
+    for (index_t i = 0; i < y.h; ++i)
+      for (index_t j = 0; j < y.w; ++j) {
+        auto const ty = detail::taps_inside(w.h, i), tx = detail::taps_inside(w.w, j);
+        index_t const inside = (ty.last - ty.first) * (tx.last - tx.first), n = count_include_pad ? w.h.kernel * w.w.kernel : inside;
+        for (index_t c = 0; c < x.c; ++c) {
+          float sum = 0;
+          for (index_t ky = ty.first; ky < ty.last; ++ky)
+            for (index_t kx = tx.first; kx < tx.last; ++kx) sum += rounded(ort::dequantize(x(b, w.h.at(i, ky), w.w.at(j, kx), c), px));
+          y(b, i, j, c) = ort::quantize<code_of_t<T>>(sum / static_cast<float>(n), py);
+        }
+      }
+}
+
+/// DynamicQuantizeMatMul: a quantized to u8 by its own range, y = f32(acc) * f32(a_scale b_scale) + bias. a m x k, b k x n.
+/// @errors as gemm, scale.
+template <class B>
+void dynamic_quantize_matmul(matrix_view<float const> a, packed_matrix_view<B> const& b, operand const& pb, vector_view<float const> bias,
+                             matrix_view<float> y, gemm_options const& options = {}) {
+  if (!a.contiguous()) fail(errc::shape, "DynamicQuantizeMatMul: a must be row-major without gaps.");
+  buffer<std::uint8_t> codes(a.rows * a.cols);
+  shape const s = make_shape(a.rows, a.cols);
+  auto const p = dynamic_quantize_linear<convention::onnx_runtime>(nd(a.data, s), nd(codes.data(), s), options.max_isa);
+  epilogue<to_real> e{};
+  e.lhs_zero_point = p.zero_point;
+  e.rhs_zero_point = pb.zero_point;
+  e.rescale = {.cols = pb.scale, .rows = p.scale, .bias = bias};
+  gemm(row_major(static_cast<std::uint8_t const*>(codes.data()), a.rows, a.cols), b, y, e, options);
+}
+
+/// MatMulIntegerToFloat: y = f32(acc) * f32(a_scale b_scale) + bias.
+template <class A, class B>
+void matmul_integer_to_float(matrix_view<A> a, convention::affine pa, packed_matrix_view<B> const& b, operand const& pb, vector_view<float const> bias,
+                             matrix_view<float> y, gemm_options const& options = {}) {
+  epilogue<to_real> e{};
+  e.lhs_zero_point = pa.zero_point;
+  e.rhs_zero_point = pb.zero_point;
+  e.rescale = {.cols = pb.scale, .rows = pa.scale, .bias = bias};
+  gemm(a, b, y, e, options);
+}
+
+/// Weights of MatMulNBits: N rows of ceil(K / block) blocks of `Bits`-bit codes, low bits first; a scale a block, zero points packed
+/// the same way (null: 2^(Bits-1)).
+template <int Bits>
+struct n_bit_weights {
+  static_assert(Bits == 2 || Bits == 4 || Bits == 8, "quern: MatMulNBits has 2, 4 or 8 bits.");
+  index_t n = 0, k = 0, block = 32;
+  std::uint8_t const* codes = nullptr;
+  float const* scales = nullptr;
+  std::uint8_t const* zero_points = nullptr;
+
+  QUERN_INLINE constexpr index_t blocks() const noexcept { return (k + block - 1) / block; }
+  QUERN_INLINE constexpr std::int32_t code(index_t j, index_t i) const noexcept {
+    index_t const at = j * blocks() * block + i;
+    return (codes[at * Bits / 8] >> (at * Bits % 8)) & ((1 << Bits) - 1);
+  }
+  QUERN_INLINE constexpr std::int32_t zero_point(index_t j, index_t g) const noexcept {
+    if (zero_points == nullptr) return 1 << (Bits - 1);
+    index_t const row = (blocks() * Bits + 7) / 8;
+    return (zero_points[j * row + g * Bits / 8] >> (g * Bits % 8)) & ((1 << Bits) - 1);
+  }
+  /// (code - zero point) * scale, in float32.
+  QUERN_INLINE constexpr float operator()(index_t j, index_t i) const noexcept {
+    index_t const g = i / block;
+    return static_cast<float>(code(j, i) - zero_point(j, g)) * scales[j * blocks() + g];
+  }
+};
+
+/// MatMulNBits with accuracy_level 0 to 3: y = a * dequantized(w)^T + bias, sums in double in order of k and rounded once, so that the
+/// result does not depend on blocking. (The original sums in float32, in an order of its own.) a m x k, y m x n.
+template <int Bits>
+void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
+  if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
+    fail(errc::shape, "MatMulNBits: a is ", a.rows, " x ", a.cols, ", w ", w.k, " x ", w.n, ", y ", y.rows, " x ", y.cols, "; they must be m x k, k x n and m x n.");
+  if (w.block < 1) fail(errc::argument, "MatMulNBits: the block is ", w.block, "; it must be at least 1.");
+  if (bias.size != 0 && bias.size != w.n) fail(errc::shape, "MatMulNBits: bias has ", bias.size, " elements; y has ", w.n, " columns.");
+  if (!y.empty() && (y.data == nullptr || w.codes == nullptr || w.scales == nullptr || (a.data == nullptr && w.k > 0))) fail(errc::null, "MatMulNBits: an operand is null.");
+  buffer<float> row(w.k);
+  for (index_t j = 0; j < w.n; ++j) {
+    for (index_t i = 0; i < w.k; ++i) row[i] = w(j, i);
+    for (index_t r = 0; r < a.rows; ++r) {
+      double sum = bias.size != 0 ? static_cast<double>(bias[j]) : 0.0;
+      for (index_t i = 0; i < w.k; ++i) sum += rounded(static_cast<double>(a(r, i)) * static_cast<double>(row[i]));
+      y(r, j) = static_cast<float>(sum);
+    }
+  }
+}
+
+/// The same with accuracy_level 4: a is quantized to int8 in the same blocks (absmax / 127, half to even), products are int32.
+template <int Bits>
+void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
+  if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
+    fail(errc::shape, "MatMulNBits: a is ", a.rows, " x ", a.cols, ", w ", w.k, " x ", w.n, ", y ", y.rows, " x ", y.cols, "; they must be m x k, k x n and m x n.");
+  if (w.block < 1) fail(errc::argument, "MatMulNBits: the block is ", w.block, "; it must be at least 1.");
+  if (!y.empty() && (y.data == nullptr || w.codes == nullptr || w.scales == nullptr || (a.data == nullptr && w.k > 0))) fail(errc::null, "MatMulNBits: an operand is null.");
+  buffer<std::int8_t> codes(w.k);
+  buffer<float> scales(w.blocks());
+  for (index_t r = 0; r < a.rows; ++r) {
+    for (index_t g = 0; g < w.blocks(); ++g) {
+      index_t const first = g * w.block, last = first + w.block < w.k ? first + w.block : w.k;
+      float largest = 0;
+      for (index_t i = first; i < last; ++i) largest = abs_of(a(r, i)) > largest ? abs_of(a(r, i)) : largest;
+      scales[g] = largest / 127.0f;
+      float const inverse = scales[g] != 0 ? 1.0f / scales[g] : 0.0f;
+      for (index_t i = first; i < last; ++i)
+        codes[i] = static_cast<std::int8_t>(clamp(round_to::half_even::to_integral(rounded(a(r, i) * inverse)), -128.0f, 127.0f));
+    }
+    for (index_t j = 0; j < w.n; ++j) {
+      double sum = bias.size != 0 ? static_cast<double>(bias[j]) : 0.0;
+      for (index_t g = 0; g < w.blocks(); ++g) {
+        index_t const first = g * w.block, last = first + w.block < w.k ? first + w.block : w.k;
+        std::int32_t acc = 0;
+        for (index_t i = first; i < last; ++i) acc += codes[i] * (w.code(j, i) - w.zero_point(j, g));
+        sum += rounded(static_cast<double>(acc) * static_cast<double>(rounded(scales[g] * w.scales[j * w.blocks() + g])));
+      }
+      y(r, j) = static_cast<float>(sum);
+    }
+  }
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace com_microsoft
+}  // namespace onnx
+}  // namespace quern
+
+QUERN_FP_END
