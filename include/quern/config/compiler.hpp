@@ -47,8 +47,11 @@
   QUERN_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define QUERN_TARGET_END QUERN_PRAGMA(clang attribute pop)
 #elif defined(__GNUC__)
-#define QUERN_TARGET_BEGIN(features) QUERN_PRAGMA(GCC push_options) QUERN_PRAGMA(GCC target(features))
-#define QUERN_TARGET_END QUERN_PRAGMA(GCC pop_options)
+// GCC 12's own headers make _mm512_undefined_* of `__Y = __Y` and then warn about it in whoever inlines them (GCC bug 105593).
+#define QUERN_TARGET_BEGIN(features)                                                                      \
+  QUERN_PRAGMA(GCC diagnostic push) QUERN_PRAGMA(GCC diagnostic ignored "-Wuninitialized")                \
+  QUERN_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized") QUERN_PRAGMA(GCC push_options) QUERN_PRAGMA(GCC target(features))
+#define QUERN_TARGET_END QUERN_PRAGMA(GCC pop_options) QUERN_PRAGMA(GCC diagnostic pop)
 #else
 #define QUERN_TARGET_BEGIN(features)
 #define QUERN_TARGET_END

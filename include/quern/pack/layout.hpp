@@ -95,7 +95,7 @@ inline std::uint64_t checksum_of(unsigned char const* p, index_t size, std::uint
     h = mix(h, word);
   }
   std::uint64_t last = static_cast<std::uint64_t>(size - i) << 56;
-  for (int shift = 0; i < size; ++i, shift += 8) last |= static_cast<std::uint64_t>(p[i]) << shift;
+  for (int shift = 0; i < size && shift < 56; ++i, shift += 8) last |= static_cast<std::uint64_t>(p[i]) << shift;
   return mix(h, last);
 }
 
