@@ -116,7 +116,7 @@ QUERN_COLD inline void append_part(error& e, double value) noexcept {
 #if QUERN_EXCEPTIONS
   throw e;
 #else
-  if (installed_error_handler == nullptr) __builtin_printf("%s\n", e.what());
+  if (installed_error_handler == nullptr) std::fprintf(stderr, "%s\n", e.what());  // unbuffered: abort flushes nothing
   __builtin_abort();
 #endif
 }
