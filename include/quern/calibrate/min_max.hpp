@@ -321,9 +321,9 @@ class min_max {
 
 inline namespace QUERN_ABI {
 
-/// The range of one tensor in one call, with its counts. Does not allocate.
-template <class View>
-observed_range range_of(View src, isa max_isa = isa::best) {
+/// The range of one tensor (vector_view, matrix_view, tensor_view) in one call, with its counts. Does not allocate.
+template <template <class> class View, class T>
+observed_range range_of(View<T> src, isa max_isa = isa::best) {
   detail::range_count<per_tensor>(src);  // for its checks
   real_range range;
   observed_range seen;

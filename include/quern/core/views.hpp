@@ -95,12 +95,16 @@ template <class T, std::size_t N>
 QUERN_INLINE constexpr vector_view<T> view(T (&data)[N]) noexcept {
   return {data, static_cast<index_t>(N), 1};
 }
-/// A view of anything with data() and size(): std::vector, std::array, std::span, quern::buffer.
+/// A view of anything with data() and size(): std::vector, std::array, std::span, quern::buffer. What has rows and columns too
+/// (an Eigen matrix) is no list: quern/eigen/view.hpp sees it as it is.
 template <class Container>
   requires requires(Container& c) {
     c.data();
     c.size();
-  }
+  } && (!requires(Container& c) {
+    c.rows();
+    c.cols();
+  })
 QUERN_INLINE constexpr auto view(Container& c) noexcept {
   return vector_view<std::remove_pointer_t<decltype(c.data())>>{c.data(), static_cast<index_t>(c.size()), 1};
 }
