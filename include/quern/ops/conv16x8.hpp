@@ -90,7 +90,8 @@ void conv2d_16x8(tensor_view<std::int16_t const> src, packed_conv16 const& p, te
   index_t const outputs = p.filter.outputs / o.groups;
   isa const chosen = active_isa(options.max_isa);
   options.executor(src.n * w.h.out, [&](index_t row) {
-    auto* const taps = reinterpret_cast<std::int16_t*>(detail::conv_scratch(p.padded * 2 + 64));
+    detail::scratch const memory(p.padded * 2 + 64);
+    auto* const taps = reinterpret_cast<std::int16_t*>(memory.data());
     index_t const b = row / w.h.out, y = row % w.h.out;
     for (index_t x = 0; x < w.w.out; ++x)
       for (index_t g = 0; g < o.groups; ++g) {
@@ -119,7 +120,8 @@ void depthwise_16x8(tensor_view<std::int16_t const> src, packed_conv16 const& p,
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr || output.rescale == nullptr)) fail(errc::null, "depthwise_16x8: an operand is null.");
   index_t const outputs = p.filter.outputs, multiplier = outputs / src.c;
   options.executor(src.n * w.h.out, [&](index_t row) {
-    auto* const acc = reinterpret_cast<std::int64_t*>(detail::conv_scratch(outputs * 8));
+    detail::scratch const memory(outputs * 8);
+    auto* const acc = reinterpret_cast<std::int64_t*>(memory.data());
     index_t const b = row / w.h.out, y = row % w.h.out;
     for (index_t x = 0; x < w.w.out; ++x) {
       for (index_t c = 0; c < outputs; ++c) acc[c] = 0;
@@ -154,7 +156,8 @@ void transposed_conv2d_16x8(tensor_view<std::int16_t const> src, packed_conv16 c
     return t >= 0 && t % a.stride == 0 && t / a.stride < a.in ? t / a.stride : index_t{-1};
   };
   options.executor(src.n * w.h.out, [&](index_t row) {
-    auto* const taps = reinterpret_cast<std::int16_t*>(detail::conv_scratch(p.padded * 2 + 64));
+    detail::scratch const memory(p.padded * 2 + 64);
+    auto* const taps = reinterpret_cast<std::int16_t*>(memory.data());
     index_t const b = row / w.h.out, y = row % w.h.out;
     for (index_t x = 0; x < w.w.out; ++x)
       for (index_t g = 0; g < o.groups; ++g) {

@@ -100,6 +100,12 @@ void check_conv_operands(char const* op, volume_view<Src> const& src, volume_vie
   if (src.n > 0 && dst.data == nullptr) fail(errc::null, op, ": dst is null.");
   if (src.c > 1 && src.c_stride != 1)
     fail(errc::shape, op, ": the channels of src are ", src.c_stride, " elements apart; they must be adjacent (to_nhwc() copies NCHW).");
+  auto const last = [](auto const& v) {  // one behind the last element, for strides that are not negative
+    return v.data + (v.n - 1) * v.n_stride + (v.d - 1) * v.d_stride + (v.h - 1) * v.h_stride + (v.w - 1) * v.w_stride + (v.c - 1) * v.c_stride + 1;
+  };
+  if (src.n > 0 && reinterpret_cast<std::uintptr_t>(src.data) < reinterpret_cast<std::uintptr_t>(last(dst)) &&
+      reinterpret_cast<std::uintptr_t>(dst.data) < reinterpret_cast<std::uintptr_t>(last(src)))
+    fail(errc::overlap, op, ": dst overlaps src; positions are written while others are still read.");
 }
 
 template <class E>
@@ -124,6 +130,15 @@ inline void check_workspace(char const* op, workspace_view const& w, index_t nee
     fail(errc::argument, op, ": workspace starts ", reinterpret_cast<std::uintptr_t>(w.data) % 64, " bytes behind a 64-byte boundary; it must start on one.");
   if (w.bytes < needed) fail(errc::capacity, op, ": workspace has ", w.bytes, " bytes; this call needs ", needed, " (conv_workspace).");
 }
+
+/// The packed weights of each group, for run_conv.
+template <class Weight>
+struct group_weights {
+  using code = Weight;
+  packed_conv<Weight> const* packed;
+  index_t phase;
+  packed_matrix_view<Weight> operator()(index_t g) const { return packed->group(g, phase); }
+};
 
 /// Packs the weights of all groups and phases; `blob` null only counts the bytes.
 template <class Weight, class T>
@@ -240,11 +255,10 @@ void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_vie
   detail::check_conv_operands("conv", src, dst, weights.filter, o.groups, detail::outputs_of(win));
   detail::check_conv_epilogue("conv", e, weights.filter.outputs);
   if (src.n == 0) return;
-  detail::output_grid const grid{detail::outputs_of(win)};
-  auto const plan = detail::plan_conv(src, win, weights.filter.inputs, weights.filter.outputs, o.groups, dst, grid);
-  using src_type = std::remove_const_t<Src>;
-  detail::check_workspace("conv", options.workspace, detail::conv_tasks(plan, options.executor) * detail::conv_slot_bytes<src_type>(plan));
-  detail::run_conv<src_type>(src, plan, [&](index_t g) { return weights.group(g); }, dst, grid, e, options);
+  detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, {detail::outputs_of(win)});
+  detail::group_weights<Weight> const groups{&weights, 0};
+  if (options.workspace.data != nullptr) detail::check_workspace("conv", options.workspace, detail::run_conv(parts, groups, e, options, false));
+  detail::run_conv(parts, groups, e, options, true);
 }
 
 /// dst = epilogue(convolution of src). 1-d: images of height 1. @errors as conv3d.
@@ -254,16 +268,15 @@ void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_vie
   conv3d(volume_view<Src>(src), weights, volume_view<Dst>(dst), e, options);
 }
 
-/// Bytes of workspace with which conv2d and conv3d allocate nothing; 0 when nothing is gathered.
-template <class Src, class Weight>
-index_t conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights, executor_ref const& x = {}) {
+/// Bytes of workspace with which conv2d, called with these arguments, allocates nothing. @errors shape, argument.
+template <class Src, class Weight, class Dst, class E = epilogue<>>
+index_t conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, E const& e = {}, gemm_options const& options = {}) {
   auto const& o = weights.options;
   window const win = sliding_window("conv", {src.h, src.w, 1}, weights.filter.kernel, o.stride, o.dilation, o.padding);
-  auto const out = detail::outputs_of(win);
-  auto const dst = nhwc(static_cast<std::int8_t*>(nullptr), src.n, out.h, out.w, weights.filter.outputs);
-  auto const plan = detail::plan_conv(volume_view<Src>(src), win, weights.filter.inputs, weights.filter.outputs, o.groups,
-                                      volume_view<std::int8_t>(dst), detail::output_grid{out});
-  return detail::conv_tasks(plan, x) * detail::conv_slot_bytes<std::remove_const_t<Src>>(plan);
+  detail::check_conv_operands("conv", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, detail::outputs_of(win));
+  detail::check_conv_epilogue("conv", e, weights.filter.outputs);
+  detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, {detail::outputs_of(win)});
+  return detail::run_conv(parts, detail::group_weights<Weight>{&weights, 0}, e, options, false);
 }
 
 /// The transposed convolution: every source pixel adds its weighted kernel to the destination, stride apart. It runs as
@@ -280,7 +293,6 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
   detail::check_conv_operands("transposed_conv2d", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, {win.h.out, win.w.out, 1});
   detail::check_conv_epilogue("transposed_conv2d", e, weights.filter.outputs);
   if (src.n == 0) return;
-  using src_type = std::remove_const_t<Src>;
   for (index_t py = 0, number = 0; py < o.stride.h; ++py)
     for (index_t px = 0; px < o.stride.w; ++px, ++number) {
       auto const y = detail::phase_numbered(win.h, py), x = detail::phase_numbered(win.w, px);
@@ -288,12 +300,11 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
       auto const first = [](axis const& a, index_t phase) { return ((phase - a.before) % a.stride + a.stride) % a.stride; };
       window const part{axis{}, y.forward, x.forward};
       detail::output_grid const grid{{win.h.out, win.w.out, 1}, {first(win.h, py), first(win.w, px), 0}, {o.stride.h, o.stride.w, 1}};
-      auto const plan = detail::plan_conv(volume_view<Src>(src), part, weights.filter.inputs, weights.filter.outputs, o.groups,
-                                          volume_view<Dst>(dst), grid);
-      detail::check_workspace("transposed_conv2d", options.workspace,
-                              detail::conv_tasks(plan, options.executor) * detail::conv_slot_bytes<src_type>(plan));
-      detail::run_conv<src_type>(volume_view<Src>(src), plan, [&](index_t g) { return weights.group(g, number); }, volume_view<Dst>(dst),
-                                 grid, e, options);
+      detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, part, o.groups, weights.filter.inputs, weights.filter.outputs, grid);
+      detail::group_weights<Weight> const groups{&weights, number};
+      if (options.workspace.data != nullptr)
+        detail::check_workspace("transposed_conv2d", options.workspace, detail::run_conv(parts, groups, e, options, false));
+      detail::run_conv(parts, groups, e, options, true);
     }
 }
 

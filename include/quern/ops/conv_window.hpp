@@ -1,13 +1,12 @@
-// conv_window.hpp — what all convolutions run through: blocks of output positions, gathered into rows, multiplied by the weights.
+// conv_window.hpp — what all convolutions run through: a matrix product whose left operand is never built.
 //
-// A convolution is a matrix product whose left operand exists only in thought: one row an output position, one column a tap and
-// channel. Building it whole (im2col) would cost kernel_h * kernel_w times the image. Here a block of positions at a time is
-// gathered into a scratch that stays in the second-level cache, and handed to gemm with the packed weights and the fused epilogue:
+// A convolution is a product with one row an output position and one column a tap and channel:
 //
-//     scratch[p, (kz, ky, kx, i)] = src[b, at(p, k), i], the source's zero point where that is outside of the image
+//     lhs[p, (kz, ky, kx, i)] = src[b, at(p, k), i], the source's zero point where that lies outside of the image
 //
-// Where the rows already lie in memory as the product wants them (1x1; 1xk along the width without padding; a kernel of the image's
-// size) nothing is copied. Transposed convolutions come through here too, one phase of the output at a time.
+// Building it (im2col) would cost kernel_h * kernel_w times the image. gemm copies every row of lhs into its kernels' blocks anyway,
+// to flip signs and to close gaps; here that copy gathers the taps instead, so the convolution costs no pass of its own, and every
+// kernel, epilogue and thread split is gemm's. Transposed convolutions come through here too, one phase of the output at a time.
 #pragma once
 
 #include "../core/geometry.hpp"
@@ -18,7 +17,7 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
-/// A functor of the caller sees the position in the whole output, not in a block.
+/// A functor of the caller sees the position in the whole output, not in a part of it.
 template <class F>
 struct moved_functor {
   static constexpr bool present = true;
@@ -42,7 +41,7 @@ QUERN_INLINE constexpr vector_view<T> columns_of(vector_view<T> v, index_t first
   return v.size == 0 ? v : v.sub(first, count);
 }
 
-/// The epilogue of the block of positions row, row + row_step, ... (`rows` of them) and of `columns` channels from `column`.
+/// The epilogue of positions row, row + row_step, ... (`rows` of them) and of `columns` channels from `column`.
 template <class R, class S, class T>
 constexpr auto epilogue_block(epilogue<R, S, T> const& e, index_t row, index_t row_step, index_t rows, index_t column, index_t columns) {
   constexpr bool move = has_functor<T>;
@@ -73,144 +72,199 @@ constexpr auto epilogue_block(epilogue<R, S, T> const& e, index_t row, index_t r
   return b;
 }
 
+/// Division of numbers below 2^32 by one that stays: a multiplication by its reciprocal in 64 bits, rounded up, whose upper half is
+/// the quotient (Lemire, Kaser, Kurz 2019). A row of lhs needs two of them; the divider would cost as much as copying the row.
+struct fast_divider {
+  std::uint64_t reciprocal = 0;
+  std::uint32_t by = 1;
+  QUERN_INLINE constexpr fast_divider(index_t d = 1) noexcept : reciprocal(~std::uint64_t{0} / static_cast<std::uint64_t>(d) + 1), by(static_cast<std::uint32_t>(d)) {}
+  QUERN_INLINE constexpr index_t operator()(index_t n) const noexcept {
+    if (by == 1) return n;
+    return static_cast<index_t>((static_cast<unsigned __int128>(reciprocal) * static_cast<std::uint64_t>(n)) >> 64);
+  }
+};
+
+/// What the reader of lhs rows looks at. Row i is output position `first + i`.
+template <class T>
+struct conv_reader {
+  volume_view<T const> src;  // of one group: data points at its first channel
+  window win;
+  index_t channels = 0;      // of the group
+  index_t first = 0;
+  kernel::run_grid runs{};   // a window inside of the image; length 0: tap by tap
+  fast_divider by_width, by_height, by_depth;
+  T const* blank = nullptr;  // lhs_block zero points
+  kernel::copy_function copies[2] = {};
+  kernel::gather_function gathers[2] = {};
+
+  conv_reader(volume_view<T const> const& s, window const& w, index_t c, T const* zero_points) noexcept
+      : src(s), win(w), channels(c), by_width(w.w.out), by_height(w.h.out), by_depth(w.d.out), blank(zero_points) {
+    if (sizeof(T) != 1 || win.taps() == 0 || (win.d.kernel > 1 && win.h.kernel > 1 && win.w.kernel > 1)) return;
+    bool const touch = win.w.kernel == 1 || (win.w.dilation == 1 && src.w_stride == channels);
+    if (win.d.kernel > 1 && win.h.kernel > 1) {  // a kernel without width: its rows take the place of columns
+      runs = {channels, win.h.kernel, win.h.dilation * src.h_stride, win.d.dilation * src.d_stride};
+    } else {
+      index_t const row_step = win.h.kernel > 1 ? win.h.dilation * src.h_stride : win.d.dilation * src.d_stride;
+      if (touch)
+        runs = {win.w.kernel * channels, 1, 0, row_step};
+      else
+        runs = {channels, win.w.kernel, win.w.dilation * src.w_stride, row_step};
+    }
+  }
+};
+
+template <class T>
+std::int32_t read_conv_row(void const* context, kernel::copy_function copy, index_t i, index_t k0, index_t count, index_t padded, unsigned char* dst) {
+  auto const& c = *static_cast<conv_reader<T> const*>(context);
+  constexpr int kind = sizeof(T) == 2 ? 2 : std::is_signed_v<T> ? 1 : 0;
+  index_t const at = c.first + i;
+  index_t const up = c.by_width(at), x = at - up * c.win.w.out;
+  index_t const back = c.by_height(up), y = up - back * c.win.h.out;
+  index_t const b = c.by_depth(back), z = back - b * c.win.d.out;
+  index_t const sz = z * c.win.d.stride - c.win.d.before, sy = y * c.win.h.stride - c.win.h.before, sx = x * c.win.w.stride - c.win.w.before;
+  T const* const image = c.src.data + b * c.src.n_stride;
+  if constexpr (sizeof(T) == 1) {
+    bool const inside = sz >= 0 && sz + c.win.d.reach() <= c.src.d && sy >= 0 && sy + c.win.h.reach() <= c.src.h && sx >= 0 &&
+                        sx + c.win.w.reach() <= c.src.w;
+    int const which = copy == c.copies[0] ? 0 : 1;
+    if (inside && c.runs.length > 0 && c.gathers[which] != nullptr) {
+      T const* const from = image + sz * c.src.d_stride + sy * c.src.h_stride + sx * c.src.w_stride;
+      c.gathers[which](reinterpret_cast<unsigned char const*>(from), c.runs, k0, count, kind, dst);
+      return 0;
+    }
+  }
+  // Tap by tap into a row of codes: what is before k0 is skipped, and it ends after `count`.
+  T row[kernel::lhs_block];
+  T* to = row;
+  index_t skip = k0, left = count;
+  auto const take = [&](T const* from, index_t n) {  // null: blank
+    if (skip >= n) {
+      skip -= n;
+      return;
+    }
+    index_t const live = n - skip < left ? n - skip : left;
+    __builtin_memcpy(to, from != nullptr ? from + skip : c.blank, static_cast<std::size_t>(live) * sizeof(T));
+    skip = 0;
+    to += live;
+    left -= live;
+  };
+  for (index_t kz = 0; kz < c.win.d.kernel && left > 0; ++kz)
+    for (index_t ky = 0; ky < c.win.h.kernel && left > 0; ++ky) {
+      index_t const tz = sz + kz * c.win.d.dilation, ty = sy + ky * c.win.h.dilation;
+      bool const missing = tz < 0 || tz >= c.src.d || ty < 0 || ty >= c.src.h;
+      for (index_t kx = 0; kx < c.win.w.kernel && left > 0; ++kx) {
+        index_t const tx = sx + kx * c.win.w.dilation;
+        take(missing || tx < 0 || tx >= c.src.w ? nullptr : image + tz * c.src.d_stride + ty * c.src.h_stride + tx * c.src.w_stride, c.channels);
+      }
+    }
+  std::int32_t sum = 0;
+  copy({row, 0, 1, count, kind}, padded, dst, &sum);
+  return sum;
+}
+
+/// The rows of one block.
+template <class T>
+void read_conv_rows(void const* context, kernel::copy_function copy, index_t row, index_t rows, index_t k0, index_t count,
+                    index_t padded, unsigned char* dst, std::int32_t* sums) {
+  for (index_t r = 0; r < rows; ++r) {
+    std::int32_t const sum = read_conv_row<T>(context, copy, row + r, k0, count, padded, dst + r * kernel::lhs_stride);
+    if (sums != nullptr) sums[r] = sum;
+  }
+}
+
 /// A grid of output positions inside of a larger destination: every one, or (transposed convolutions) each step-th from `first`.
 struct output_grid {
-  extent full{};              // the destination's size
-  extent first{0, 0, 0};      // of this grid
+  extent full{};          // the destination's size
+  extent first{0, 0, 0};  // of this grid
   extent step{1, 1, 1};
 };
 
-/// What a convolution needs beside its operands, worked out once a call.
-struct conv_plan {
+/// A convolution cut into products: as few as the destination's strides allow.
+template <class Src, class Dst>
+struct conv_parts {
+  volume_view<Src const> src;
+  volume_view<Dst> dst;
   window win;
-  index_t batch = 1, inputs = 0, outputs = 0, groups = 1;  // channels a group
-  index_t depth = 0;                                       // taps * inputs: columns of a gathered row
-  index_t block = 0;                                       // positions a block
-  bool linear = false;                                     // blocks may run over the ends of output rows
-  bool direct = false;                                     // the source is its own gathered matrix
-  index_t blocks_a_row = 0, blocks = 0;
+  index_t groups = 1, inputs = 0, outputs = 0;  // channels a group
+  output_grid grid;
+  bool matrix = false;    // 1x1 over every pixel of a source without gaps: lhs is the source itself
+  index_t rows = 0;       // positions a product
+  index_t products = 0;   // for each group
+
+  conv_parts(volume_view<Src const> s, volume_view<Dst> t, window const& w, index_t g, index_t in, index_t out, output_grid const& o)
+      : src(s), dst(t), win(w), groups(g), inputs(in), outputs(out / g), grid(o) {
+    bool const every = grid.step == extent{1, 1, 1};
+    bool const rows_touch = every && (dst.h <= 1 || dst.h_stride == dst.w * dst.w_stride);
+    bool const planes_touch = rows_touch && (dst.d <= 1 || dst.d_stride == dst.h * dst.w * dst.w_stride);
+    bool const images_touch = planes_touch && (dst.n <= 1 || dst.n_stride == dst.d * dst.h * dst.w * dst.w_stride);
+    bool const source_dense = (src.h <= 1 || src.h_stride == src.w * src.w_stride) && (src.d <= 1 || src.d_stride == src.h * src.w * src.w_stride) &&
+                              (src.n <= 1 || src.n_stride == src.d * src.h * src.w * src.w_stride);
+    auto const still = [](axis const& a) { return a.kernel == 1 && a.stride == 1 && a.before == 0 && a.out == a.in; };
+    matrix = images_touch && source_dense && still(win.d) && still(win.h) && still(win.w);
+    index_t const plane = win.h.out * win.w.out, image = win.d.out * plane;
+    rows = images_touch ? src.n * image : planes_touch ? image : rows_touch ? plane : win.w.out;
+    products = rows > 0 ? src.n * image / rows : 0;
+  }
+
+  index_t depth() const noexcept { return win.taps() * inputs; }
+  /// Where product q begins: its first position within src.n x win.
+  index_t start(index_t q) const noexcept { return q * rows; }
+  matrix_view<Dst> destination(index_t q, index_t g) const noexcept {
+    index_t const at = start(q), x = at % win.w.out, up = at / win.w.out, y = up % win.h.out, back = up / win.h.out, z = back % win.d.out, b = back / win.d.out;
+    return {dst.data + b * dst.n_stride + (grid.first.d + z * grid.step.d) * dst.d_stride + (grid.first.h + y * grid.step.h) * dst.h_stride +
+                (grid.first.w + x * grid.step.w) * dst.w_stride + g * outputs * dst.c_stride,
+            rows, outputs, grid.step.w * dst.w_stride, dst.c_stride};
+  }
+  /// The row of the whole output, n x d x h x w, that product q's first row is.
+  index_t position(index_t q) const noexcept {
+    index_t const at = start(q), x = at % win.w.out, up = at / win.w.out, y = up % win.h.out, back = up / win.h.out, z = back % win.d.out, b = back / win.d.out;
+    return ((b * grid.full.d + grid.first.d + z * grid.step.d) * grid.full.h + grid.first.h + y * grid.step.h) * grid.full.w + grid.first.w + x * grid.step.w;
+  }
 };
 
-/// Bytes of gathered rows that stay in a second-level cache beside a panel of weights.
-inline constexpr index_t conv_block_bytes = 160 * 1024;
-
-constexpr index_t conv_block_rows(index_t depth_bytes, index_t rows) noexcept {
-  index_t const fit = conv_block_bytes / (depth_bytes > 0 ? depth_bytes : 1);
-  index_t block = fit < 48 ? 48 : fit > 480 ? 480 : fit / 48 * 48;  // 48: whole tiles of 4, 6, 8, 12 and 16 rows
-  return block < rows ? block : rows;
-}
-
-/// Whether gathered rows lie in the source already: one run of taps along the width, or a single tap, and no padding.
-template <class T>
-constexpr bool taps_in_line(volume_view<T> const& src, window const& w, index_t groups) noexcept {
-  if (src.c_stride != 1 || !w.d.inside() || !w.h.inside() || !w.w.inside()) return false;
-  bool const one_row = w.d.kernel == 1 && w.h.kernel == 1;
-  bool const one_pixel = one_row && w.w.kernel == 1;
-  return one_pixel || (one_row && groups == 1 && w.w.dilation == 1 && src.w_stride == src.c);
-}
-
-template <class Src, class Dst>
-constexpr conv_plan plan_conv(volume_view<Src> const& src, window const& win, index_t inputs, index_t outputs, index_t groups,
-                              volume_view<Dst> const& dst, output_grid const& grid) noexcept {
-  conv_plan p{win, src.n, inputs, outputs / groups, groups, win.taps() * inputs, 0, false, false, 0, 0};
-  bool const whole = grid.step == extent{1, 1, 1};
-  bool const dst_rows = dst.h_stride == dst.w * dst.w_stride || dst.h <= 1;
-  p.linear = whole && dst_rows && (dst.d <= 1 || dst.d_stride == dst.h * dst.h_stride);
-  p.direct = taps_in_line(src, win, groups);
-  if (p.direct) {
-    // Over the ends of rows only where the source has neither gaps nor skipped positions.
-    bool const every = win.w.kernel == 1 && win.w.stride == 1 && win.h.stride == 1 && win.d.stride == 1 && win.w.out == src.w &&
-                       win.h.out == src.h && (src.h <= 1 || src.h_stride == src.w * src.w_stride) &&
-                       (src.d <= 1 || src.d_stride == src.h * src.h_stride);
-    if (!every && win.w.out < 24 && win.h.out > 1) p.direct = false;  // short rows make poor products: gather whole blocks instead
-    if (!every && p.direct) p.linear = false;
-  }
-  index_t const run = p.linear ? win.positions() : win.w.out;
-  p.block = p.direct ? (run < 4096 ? run : 4096) : conv_block_rows(p.depth * static_cast<index_t>(sizeof(Src)), run);
-  p.blocks_a_row = p.block > 0 ? (run + p.block - 1) / p.block : 0;
-  p.blocks = p.blocks_a_row * (p.linear ? 1 : win.d.out * win.h.out) * p.batch;
-  return p;
-}
-
-/// Tasks that a call is cut into: each owns a part of the workspace.
-inline index_t conv_tasks(conv_plan const& p, executor_ref const& x) noexcept {
-  index_t const wanted = x.is_serial() ? 1 : x.threads > 0 ? 2 * x.threads : 16, all = p.blocks * p.groups;
-  return all < wanted ? all : wanted;
-}
-
-template <class Src>
-constexpr index_t conv_slot_bytes(conv_plan const& p) noexcept {
-  return p.direct ? 0 : round_up(p.block * p.depth * static_cast<index_t>(sizeof(Src)) + 64, 64);
-}
-
-/// Memory of this thread that grows when it must.
-inline unsigned char* conv_scratch(index_t bytes) {
-  thread_local buffer<unsigned char> memory;
-  if (memory.size() < bytes) memory = buffer<unsigned char>(bytes);
-  return memory.data();
-}
-
-/// Runs one window over the source. `weights(g)` are the packed weights of group g.
+/// Runs a convolution product by product; with `run` false it only says how many bytes of workspace that takes.
 template <class Src, class Weights, class Dst, class E>
-void run_conv(volume_view<Src const> const& src, conv_plan const& p, Weights const& weights, volume_view<Dst> const& dst,
-              output_grid const& grid, E const& e, gemm_options const& options) {
-  index_t const tasks = conv_tasks(p, options.executor), slot = conv_slot_bytes<Src>(p), all = p.blocks * p.groups;
-  auto const fill = static_cast<Src>(e.lhs_zero_point[0]);
-  isa const chosen = active_isa(options.max_isa);
-  bool const alone = tasks == 1;  // then gemm may use the threads itself
-  auto const run = [&](index_t task) {
-    index_t const begin = all * task / tasks, end = all * (task + 1) / tasks;
-    Src* scratch = nullptr;
-    if (slot > 0)
-      scratch = reinterpret_cast<Src*>(options.workspace.data != nullptr
-                                           ? static_cast<unsigned char*>(options.workspace.data) + task * slot
-                                           : conv_scratch(slot));
-    gemm_options inner{.max_isa = options.max_isa, .wide = options.wide, .lhs_range = options.lhs_range};
-    if (alone) inner.executor = options.executor;
-    if (options.workspace.data != nullptr) {
-      index_t const used = tasks * slot, share = (options.workspace.bytes - used) / tasks / 64 * 64;
-      if (share > 0) inner.workspace = {static_cast<unsigned char*>(options.workspace.data) + used + task * share, share};
-    }
-    index_t gathered = -1;
-    for (index_t at = begin; at < end; ++at) {
-      index_t const block = at / p.groups, g = at % p.groups;
-      index_t rest = block / p.blocks_a_row, x = block % p.blocks_a_row * p.block, y = 0, z = 0;
-      index_t const run_length = p.linear ? p.win.positions() : p.win.w.out;
-      index_t const rows = run_length - x < p.block ? run_length - x : p.block;
-      if (p.linear) {
-        z = x / (p.win.h.out * p.win.w.out);
-        y = x / p.win.w.out % p.win.h.out;
-        x %= p.win.w.out;
-      } else {
-        y = rest % p.win.h.out;
-        rest /= p.win.h.out;
-        z = rest % p.win.d.out;
-        rest /= p.win.d.out;
+index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const& e, gemm_options const& options, bool run) {
+  if (p.products == 0) return 0;
+  Src blank[kernel::lhs_block];
+  for (auto& v : blank) v = static_cast<Src>(e.lhs_zero_point[0]);
+  conv_reader<Src> reader(p.src, p.win, p.inputs, blank);
+  index_t bytes = 0;
+  for (index_t g = 0; g < p.groups; ++g) {
+    auto const rhs = weights(g);
+    using weight = typename Weights::code;
+    bool sums = false;  // gathering does not add up; asymmetric weights need it
+    for (index_t j = 0; j < (e.rhs_zero_point.single() ? 1 : p.outputs); ++j)
+      sums |= e.rhs_zero_point[e.rhs_zero_point.single() ? 0 : g * p.outputs + j] != rhs.offset;
+    reader.src.data = p.src.data + g * p.inputs;
+    for (index_t q = 0; q < p.products; ++q) {
+      auto const block = epilogue_block(e, p.position(q), p.grid.step.w, p.rows, g * p.outputs, p.outputs);
+      matrix_view<Src const> lhs{reader.src.data, p.rows, p.depth(), p.matrix ? p.src.w_stride : 0, p.matrix ? 1 : 0};
+      if (run) check_gemm<Src>(lhs, rhs, p.destination(q, g), block, options);
+      gemm_call<Src, weight, Dst, std::remove_const_t<decltype(block)>> call(lhs, rhs, p.destination(q, g), block, options);
+      index_t const shared = call.shared_bytes(), needed = shared + call.cut.count() * call.task_bytes();
+      bytes = needed > bytes ? needed : bytes;
+      if (!run) break;  // the products of a group are alike
+      if (!p.matrix) {
+        reader.first = p.start(q);
+        kernel::kernel_set const* const sets[2] = {call.kernels.first, call.kernels.second};
+        for (int s = 0; s < 2; ++s) {
+          reader.copies[s] = sets[s] != nullptr ? sets[s]->copy : nullptr;
+          reader.gathers[s] = sums ? nullptr : kernel::gather_for(sets[s]);
+        }
+        call.problem.read = &read_conv_rows<Src>;
+        call.problem.lhs = &reader;
       }
-      index_t const b = rest;
-      matrix_view<Src const> lhs{};
-      if (p.direct) {
-        lhs = {src.data + b * src.n_stride + p.win.d.at(z, 0) * src.d_stride + p.win.h.at(y, 0) * src.h_stride +
-                   p.win.w.at(x, 0) * src.w_stride + g * p.inputs,
-               rows, p.depth, p.win.w.stride * src.w_stride, 1};
+      auto* const memory = static_cast<unsigned char*>(options.workspace.data);
+      if (memory != nullptr) {
+        call.run(options.executor, memory, memory + shared);
       } else {
-        // With several groups the taps of all channels are gathered group by group: group g's columns of block `block`.
-        if (gathered != at) gather_rows(chosen, src, p.win, b, z, y, x, rows, g * p.inputs, p.inputs, fill, scratch);
-        gathered = at;
-        lhs = {scratch, rows, p.depth, p.depth, 1};
+        scratch const own(shared);
+        call.run(options.executor, own.data(), nullptr);
       }
-      index_t const dz = grid.first.d + z * grid.step.d, dy = grid.first.h + y * grid.step.h, dx = grid.first.w + x * grid.step.w;
-      matrix_view<Dst> const out{dst.data + b * dst.n_stride + dz * dst.d_stride + dy * dst.h_stride + dx * dst.w_stride +
-                                     g * p.outputs * dst.c_stride,
-                                 rows, p.outputs, grid.step.w * dst.w_stride, dst.c_stride};
-      index_t const position = ((b * grid.full.d + dz) * grid.full.h + dy) * grid.full.w + dx;
-      gemm(lhs, weights(g), out, epilogue_block(e, position, grid.step.w, rows, g * p.outputs, p.outputs), inner);
     }
-  };
-  if (alone)
-    run(0);
-  else
-    options.executor(tasks, run);
+  }
+  return bytes;
 }
 
 }  // inline namespace QUERN_ABI
