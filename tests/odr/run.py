@@ -25,12 +25,12 @@ AVX512 = AVX2 + " -mavx512f -mavx512bw -mavx512dq -mavx512vl"
 # name, flags that choose instructions (units with the same may share code), other flags
 UNITS = [
     ("plain_O0", "", "-O0"),
-    ("plain_O2", "", "-O2"),
     ("avx2_contract", AVX2, "-O2 -ffp-contract=fast"),
     ("avx512_O1", AVX512, "-O1 -ffp-contract=off"),
 ]
 if options.full:
     UNITS += [
+        ("plain_O2", "", "-O2"),
         ("native_O3", "-march=native", "-O3"),
         ("avx512_O0", AVX512, "-O0"),
         ("sse41_O2", "-msse4.1 -mssse3", "-O2"),

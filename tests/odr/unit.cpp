@@ -108,7 +108,10 @@ std::uint64_t use(exchange const& in) {
   bits.add(activation.scale);
   bits.add(activation.zero_point);
   quern::buffer<std::uint8_t> lhs(rows * depth);
-  for (std::uint8_t& q : lhs) q = static_cast<std::uint8_t>(random.next());
+  quern::quantize(in.activations, activation, quern::row_major(lhs.data(), rows, depth));
+  bits.add(quern::view(lhs));
+  quern::quantize<quern::round_to::half_away, quern::reciprocal>(in.activations, activation, quern::row_major(lhs.data(), rows, depth));
+  bits.add(quern::view(lhs));
   quern::buffer<std::int32_t> acc(rows * columns);
   quern::gemm(quern::row_major<std::uint8_t const>(lhs.data(), rows, depth), in.weights,
               quern::row_major(acc.data(), rows, columns));
