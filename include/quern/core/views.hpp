@@ -95,16 +95,13 @@ template <class T, std::size_t N>
 QUERN_INLINE constexpr vector_view<T> view(T (&data)[N]) noexcept {
   return {data, static_cast<index_t>(N), 1};
 }
-/// A view of anything with data() and size(): std::vector, std::array, std::span, quern::buffer. What has rows and columns too
-/// (an Eigen matrix) is no list: quern/eigen/view.hpp sees it as it is.
+/// A view of anything with data() and size(): std::vector, std::array, std::span, quern::buffer. What has more than one axis (an
+/// Eigen matrix or tensor) is no list: quern/eigen/ sees it as it is.
 template <class Container>
   requires requires(Container& c) {
     c.data();
     c.size();
-  } && (!requires(Container& c) {
-    c.rows();
-    c.cols();
-  })
+  } && (!requires(Container& c) { c.rows(); }) && (!requires(Container& c) { c.dimensions(); })
 QUERN_INLINE constexpr auto view(Container& c) noexcept {
   return vector_view<std::remove_pointer_t<decltype(c.data())>>{c.data(), static_cast<index_t>(c.size()), 1};
 }
