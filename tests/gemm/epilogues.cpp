@@ -1,0 +1,164 @@
+// Every destination and every stage, on every instruction set, against the scalar definition of the stages.
+#include "problem.hpp"
+
+using namespace gemm_test;
+
+namespace {
+
+/// What gemm must store, from the exact accumulators.
+template <class Dst, class P, class E>
+std::vector<Dst> expected(P const& p, E const& e, std::vector<Dst> dst) {
+  for (index_t i = 0; i < p.m; ++i)
+    for (index_t j = 0; j < p.n; ++j) {
+      auto const at = static_cast<std::size_t>(i * p.n + j);
+      detail::finish_one(e, p.acc[at], static_cast<float>(p.acc[at]), i, j, dst[at]);
+    }
+  return dst;
+}
+
+template <class Dst, class Lhs, class Rhs, class E>
+void check(problem<Lhs, Rhs> const& p, E e, std::string const& what) {
+  p.fill_in(e);
+  auto const rhs = pack(p.rhs_view());
+  std::vector<Dst> const before = [&] {
+    std::vector<Dst> v(p.acc.size());
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] = Dst(static_cast<float>(i % 100));
+    return v;
+  }();
+  auto const want = expected<Dst>(p, e, before);
+  support::for_each_isa([&](isa i) {
+    auto got = before;
+    gemm(p.lhs_view(), rhs, row_major(got.data(), p.m, p.n), e);
+    if (__builtin_memcmp(got.data(), want.data(), want.size() * sizeof(Dst)) != 0)
+      FAIL(name(i) << " " << what << " " << p.m << " x " << p.n << " x " << p.k << ": " << difference(got, want, p.n));
+  });
+}
+
+/// Shapes with whole and partial vectors and tiles; zeros: 0 none, 1 one each, 2 by row and column.
+struct shape {
+  index_t m, n, k;
+  int zeros;
+};
+constexpr shape shapes[] = {{1, 3, 5, 0}, {5, 37, 20, 2}, {13, 50, 9, 1}};
+
+template <class F>
+void for_each_problem(F&& f) {
+  std::uint64_t seed = 7;
+  for (shape s : shapes) {
+    f(problem<std::uint8_t, std::int8_t>(s.m, s.n, s.k, fill::full, fill::full, s.zeros, true, ++seed));
+    if (s.zeros == 2) f(problem<std::int8_t, std::uint8_t>(s.m, s.n, s.k, fill::extremes, fill::full, s.zeros, false, ++seed));
+  }
+}
+
+std::vector<float> scales(index_t n, double around) {
+  std::vector<float> v(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(around * (1 + static_cast<double>(i % 17) / 5));
+  return v;
+}
+
+template <class P, class Dst>
+void check_policy() {
+  for_each_problem([](auto const& p) {
+    std::vector<typename P::parameters> each;
+    for (index_t j = 0; j < p.n; ++j) each.push_back(P::from_real(std::is_same_v<P, rescale::power_of_two<>> ? 1.0 / (512 << j % 5) : 0.0009 * (1 + static_cast<double>(j % 13) / 3)));
+    epilogue<P> e{.rescale = view(each), .dst_zero_point = 3, .max = 100};
+    check<Dst>(p, e, P::name);
+    epilogue<P> const one{.rescale = P::from_real(0.25)};
+    check<Dst>(p, one, P::name);
+  });
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("every rescale policy is exact in every epilogue body", "[epilogue]", rescales) {
+  check_policy<TestType, std::int8_t>();
+}
+
+TEST_CASE("a policy's result reaches every integer destination", "[epilogue]") {
+  check_policy<rescale::gemmlowp_double, std::uint8_t>();
+  check_policy<rescale::tflite_single, std::int16_t>();
+  check_policy<rescale::tflite_single, std::int32_t>();
+  for_each_problem([](auto const& p) {
+    epilogue<> const none{.dst_zero_point = -7, .min = -100, .max = 99.5};
+    check<std::int8_t>(p, none, "no rescale");
+    check<std::int32_t>(p, none, "clamped int32");
+    epilogue<> const add{.accumulate = true};
+    check<std::int32_t>(p, add, "accumulate");
+  });
+}
+
+TEST_CASE("to_real: scales by column and by row, bias, clamp, to every destination", "[epilogue]") {
+  for_each_problem([](auto const& p) {
+    auto const cols = scales(p.n, 0.003), rows = scales(p.m, 1.5);
+    std::vector<float> bias = scales(p.n, -4);
+    epilogue<to_real> const e{.rescale = {.cols = view(cols), .bias = view(bias)}, .dst_zero_point = 11, .min = 5};
+    check<std::int8_t>(p, e, "s8");
+    check<std::uint8_t>(p, e, "u8");
+    epilogue<to_real> const by_row{.rescale = {.cols = view(cols), .rows = view(rows), .bias = view(bias)}};
+    check<float>(p, by_row, "f32 by row");
+    check<bfloat16>(p, by_row, "bf16 by row");
+    check<std::int16_t>(p, by_row, "s16 by row");
+    check<std::int32_t>(p, by_row, "s32 by row");
+    epilogue<to_real> const relu{.rescale = {.cols = 1e30f}, .min = 0, .max = 6.5};
+    check<float>(p, relu, "relu6");
+    epilogue<to_real> const huge{.rescale = {.cols = 3e38f, .rows = 1e30f}, .dst_zero_point = -100};
+    check<std::int8_t>(p, huge, "infinite");
+  });
+}
+
+TEST_CASE("a NaN from a functor becomes min in every body", "[epilogue]") {
+  for_each_problem([](auto const& p) {
+    auto const nan = [](float x, index_t i, index_t j) { return (i + j) % 3 == 0 ? __builtin_nanf("") : x; };
+    epilogue<to_real, no_residual, decltype(nan)> const e{.rescale = {.cols = 0.01f}, .then = nan, .dst_zero_point = 9, .min = -20};
+    check<std::int8_t>(p, e, "NaN");
+    check<float>(p, e, "NaN");
+  });
+}
+
+TEST_CASE("residuals and functors run in their order", "[epilogue]") {
+  for_each_problem([](auto const& p) {
+    auto const other = codes<std::int8_t>(p.m * p.n, fill::full, 99);
+    auto const from = row_major(other.data(), p.m, p.n);
+    using real = residual<std::int8_t, to_real>;
+    check<std::int8_t>(p, epilogue<to_real, real>{.rescale = {.cols = 0.004f}, .residual = {.from = from, .zero_point = 4, .rescale = 0.7f}}, "residual");
+    using fixed = residual<std::int8_t, rescale::gemmlowp_double>;
+    auto const twice = [](std::int32_t x, index_t, index_t j) { return j % 2 == 0 ? x : -x; };
+    epilogue<rescale::gemmlowp_double, fixed, decltype(twice)> const e{
+        .rescale = rescale::gemmlowp_double::from_real(0.002),
+        .residual = {.from = from, .zero_point = -9, .rescale = rescale::gemmlowp_double::from_real(1.25)},
+        .then = twice,
+        .dst_zero_point = 1};
+    check<std::int8_t>(p, e, "fixed-point residual and functor");
+    check<std::uint8_t>(p, e, "fixed-point residual and functor");
+    // A value that saturated must not wrap when the residual comes on top.
+    epilogue<rescale::tflite_single, residual<std::int8_t, rescale::tflite_single>> const edge{
+        .rescale = rescale::tflite_single::from_real(8e4), .residual = {.from = from, .rescale = rescale::tflite_single::from_real(3e7)}};
+    check<std::int16_t>(p, edge, "saturated residual");
+  });
+}
+
+TEST_CASE("destinations with gaps and residuals with gaps", "[epilogue]") {
+  problem<std::uint8_t, std::int8_t> const p(7, 19, 30, fill::full, fill::full, 1, true, 5);
+  auto const rhs = pack(p.rhs_view());
+  epilogue<to_real> e{.rescale = {.cols = 0.01f}};
+  p.fill_in(e);
+  auto const want = expected<std::int8_t>(p, e, std::vector<std::int8_t>(p.acc.size()));
+  support::for_each_isa([&](isa i) {
+    INFO(name(i));
+    std::vector<std::int8_t> wide(7 * 60, 77);
+    gemm(p.lhs_view(), rhs, matrix_view<std::int8_t>{wide.data(), 7, 19, 60, 3}, e);
+    bool same = true;
+    for (index_t r = 0; r < 7; ++r)
+      for (index_t c = 0; c < 60; ++c) {
+        std::int8_t const x = wide[static_cast<std::size_t>(r * 60 + c)];
+        same &= c % 3 == 0 && c / 3 < 19 ? x == want[static_cast<std::size_t>(r * 19 + c / 3)] : x == 77;
+      }
+    CHECK(same);
+    std::vector<std::int8_t> columns(7 * 19);
+    gemm(p.lhs_view(), rhs, col_major(columns.data(), 7, 19), e);
+    same = true;
+    for (index_t r = 0; r < 7; ++r)
+      for (index_t c = 0; c < 19; ++c) same &= columns[static_cast<std::size_t>(c * 7 + r)] == want[static_cast<std::size_t>(r * 19 + c)];
+    CHECK(same);
+  });
+}
