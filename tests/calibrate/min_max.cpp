@@ -178,6 +178,35 @@ TEST_CASE("min_max: batches in any order, streamed or merged, give the same bits
   CHECK(left.size() == 0);
 }
 
+TEST_CASE("min_max: saved and loaded, it goes on as if nothing had happened; damage is refused", "[calibrate][save]") {
+  auto const data = values<float>(40 * 9, 8, 20);
+  min_max<per_channel<1>> whole, first;
+  whole.observe(row_major(data.data(), 40, 9));
+  first.observe(row_major(data.data(), 25, 9));
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(first.serialized_size()));
+  first.save(view(bytes));
+  auto const seen = view(std::as_const(bytes));
+  auto second = min_max<per_channel<1>>::load(seen);
+  second.observe(row_major(data.data() + 25 * 9, 15, 9));
+  for (index_t c = 0; c < 9; ++c) {
+    CHECK(same_bits(second.range(c).min, whole.range(c).min));
+    CHECK(same_bits(second.range(c).max, whole.range(c).max));
+  }
+  CHECK(second.values() == whole.values());
+  CHECK(second.nan() == whole.nan());
+  CHECK(second.infinite() == whole.infinite());
+
+  CHECK_THROWS_AS(min_max<per_row>::load(seen), error);
+  for (index_t cut = 0; cut < seen.size; ++cut) CHECK_THROWS_AS(min_max<per_channel<1>>::load(seen.sub(0, cut)), error);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    auto damaged = bytes;
+    damaged[i] ^= 0x10;
+    CHECK_THROWS_AS(min_max<per_channel<1>>::load(view(std::as_const(damaged))), error);
+  }
+  std::vector<std::uint8_t> small(bytes.size() - 1);
+  CHECK_THROWS_AS(first.save(view(small)), error);
+}
+
 TEST_CASE("min_max: zeros of either sign and nothing at all", "[calibrate]") {
   float const zeros[] = {-0.0f, 0.0f, -0.0f};
   auto const seen = calibrate::range_of(view(zeros));

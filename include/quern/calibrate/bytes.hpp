@@ -10,7 +10,7 @@
 namespace quern::calibrate {
 
 /// What a blob holds. Numbers are for ever.
-enum class observer_kind : std::uint8_t { histogram = 1, moving_average = 2, robust_min_max = 3, torch_histogram = 4, absolute_histogram = 5 };
+enum class observer_kind : std::uint8_t { histogram = 1, moving_average = 2, robust_min_max = 3, torch_histogram = 4, absolute_histogram = 5, min_max = 6 };
 
 namespace detail {
 inline namespace QUERN_ABI {

@@ -8,6 +8,7 @@
 #include "../core/reals.hpp"
 #include "../cpu/detect.hpp"
 #include "../scheme/choose_params.hpp"
+#include "bytes.hpp"
 
 namespace quern::calibrate {
 
@@ -307,7 +308,44 @@ class min_max {
   QUERN_INLINE std::int64_t nan() const noexcept { return seen_.nan; }
   QUERN_INLINE std::int64_t infinite() const noexcept { return seen_.infinite; }
 
+  /// Bytes that save() writes.
+  QUERN_INLINE index_t serialized_size() const noexcept { return detail::blob_frame + 36 + 8 * size(); }
+  /// The observer as bytes, the same on every machine. @errors capacity, null.
+  QUERN_INLINE void save(vector_view<std::uint8_t> dst) const {
+    detail::byte_writer w(dst, observer_kind::min_max, serialized_size());
+    w.u32(granularity_id());
+    for (std::int64_t n : {std::int64_t{size()}, seen_.values, seen_.nan, seen_.infinite}) w.u64(static_cast<std::uint64_t>(n));
+    for (real_range const& r : ranges_) w.f32(r.min), w.f32(r.max);
+    w.finish();
+  }
+  /// What save() wrote. @errors format when it is damaged, of another kind or of another granularity.
+  QUERN_INLINE static min_max load(vector_view<std::uint8_t const> src) {
+    detail::byte_reader r(src, observer_kind::min_max);
+    if (r.u32() != granularity_id())
+      fail(errc::format, "load: src holds a min_max of another granularity than ", granularity_name<Granularity>, ".");
+    auto const count = static_cast<index_t>(r.u64());
+    min_max m;
+    m.seen_.values = static_cast<std::int64_t>(r.u64());
+    m.seen_.nan = static_cast<std::int64_t>(r.u64());
+    m.seen_.infinite = static_cast<std::int64_t>(r.u64());
+    if (count < 0 || count > r.left() / 8 || r.left() != 8 * count)
+      fail(errc::format, "load: src says that it holds ", count, " ranges, but has ", r.left(), " bytes for them.");
+    m.ranges_ = buffer<real_range>(count);
+    for (real_range& range : m.ranges_) {
+      range.min = r.f32();
+      range.max = r.f32();
+      if (is_nan(range.min) || is_nan(range.max)) fail(errc::format, "load: a range of src is NaN.");
+    }
+    return m;
+  }
+
  private:
+  QUERN_INLINE static std::uint32_t granularity_id() noexcept {
+    char const* const name = granularity_name<Granularity>;
+    std::uint32_t h = 2166136261u;
+    for (char const* c = name; *c != '\0'; ++c) h = (h ^ static_cast<std::uint8_t>(*c)) * 16777619u;
+    return h;
+  }
   QUERN_INLINE void reserve(index_t count) {
     if (size() == 0) {
       ranges_ = buffer<real_range>(count);
