@@ -37,14 +37,15 @@ void quantize_rows(quantize_task<Src, Dst> t, index_t src_step, index_t dst_step
       t.period = t.cols;
       t.cols *= fold, t.src_stride *= fold, t.dst_stride *= fold, t.row_index *= fold;
       t.rows = whole;
-      if (whole > 0) quantize_rectangle<Form>(t, rounding, cap, counts);
+      if (whole > 0) counts += quantize_rectangle<Form>(t, rounding, cap);
       t.src += whole * t.src_stride, t.dst += whole * t.dst_stride;
       t.first_index += static_cast<std::uint64_t>(whole * t.row_index);
       t.rows = 1, t.cols = (rows - whole * fold) * t.period;
-      if (t.cols > 0) quantize_rectangle<Form>(t, rounding, cap, counts);
+      if (t.cols > 0) counts += quantize_rectangle<Form>(t, rounding, cap);
       return;
     }
-    return quantize_rectangle<Form>(t, rounding, cap, counts);
+    counts += quantize_rectangle<Form>(t, rounding, cap);
+    return;
   }
   constexpr index_t most = 1024;
   alignas(64) Src in[most];
@@ -68,7 +69,7 @@ void quantize_rows(quantize_task<Src, Dst> t, index_t src_step, index_t dst_step
       }
       if (dst_step != 1) part.dst = out;
       part.in_place = part.in_place && src_step == 1 && dst_step == 1;
-      quantize_rectangle<Form>(part, rounding, cap, counts);
+      counts += quantize_rectangle<Form>(part, rounding, cap);
       if (dst_step != 1)
         for (index_t k = 0; k < n; ++k) dst[k * dst_step] = out[k];
     }
@@ -136,6 +137,55 @@ struct element_of<View<T>> {
 template <class View>
 using element_t = typename element_of<View>::type;
 
+/// The number of elements where src and dst are lines without gaps that share no memory, else 0.
+template <class Src, class Dst>
+QUERN_INLINE index_t line_apart(Src const* src, Dst const* dst, index_t n) noexcept {
+  auto const s = reinterpret_cast<std::uintptr_t>(src), d = reinterpret_cast<std::uintptr_t>(dst);
+  std::uintptr_t const size = static_cast<std::uintptr_t>(n);
+  return n > 0 && s != 0 && d != 0 && (s + size * sizeof(Src) <= d || d + size * sizeof(Dst) <= s) ? n : 0;
+}
+template <class Src, class Dst>
+QUERN_INLINE index_t line_of(vector_view<Src> src, vector_view<Dst> dst) noexcept {
+  return src.size == dst.size && src.stride == 1 && dst.stride == 1 ? line_apart(src.data, dst.data, src.size) : 0;
+}
+template <class Src, class Dst>
+QUERN_INLINE index_t line_of(matrix_view<Src> src, matrix_view<Dst> dst) noexcept {
+  return src.rows == dst.rows && src.cols == dst.cols && src.rows > 0 && src.contiguous() && dst.contiguous()
+             ? line_apart(src.data, dst.data, src.rows * src.cols)
+             : 0;
+}
+template <class Src, class Dst>
+QUERN_INLINE index_t line_of(tensor_view<Src> src, tensor_view<Dst> dst) noexcept {
+  return src.n == dst.n && src.h == dst.h && src.w == dst.w && src.c == dst.c && !src.empty() && src.contiguous() && dst.contiguous()
+             ? line_apart(src.data, dst.data, src.size())
+             : 0;
+}
+
+/// The same view of const elements.
+template <class T>
+  requires(!std::is_const_v<T>)
+QUERN_INLINE constexpr any_view<T const> any_const(any_view<T> const& v) noexcept {
+  any_view<T const> r{v.data, v.rank};
+  for (int a = 0; a < 4; ++a) r.extent[a] = v.extent[a], r.stride[a] = v.stride[a];
+  return r;
+}
+template <class T>
+QUERN_INLINE constexpr any_view<T const> any_const(any_view<T const> const& v) noexcept {
+  return v;
+}
+
+/// Every case, with every check.
+template <class Form, class Scheme, class SrcType, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_any(Src src, params_view p, Dst dst, Rounding rounding, isa cap) {
+  any_view<SrcType const> const from = any_const(any_of(src));
+  auto const to = any_of(dst);
+  views_check const views = check_views("quantize", from, to);
+  auto const grid = grid_over<typename Scheme::granularity>(from, std::integral_constant<int, rank_of<Src>>{});
+  check_params<Scheme>(p, grid.count(), "quantize");
+  if (views == views_check::nothing_to_do) return {};
+  return quantize_box<Form>(from, to, p, grid, Scheme::q_min, Scheme::q_max, views == views_check::same_place, rounding, cap);
+}
+
 }  // inline namespace QUERN_ABI
 
 /// vector_view, matrix_view or tensor_view.
@@ -174,42 +224,21 @@ conversion_counts quantize(Src src, Params const& params, Dst dst, quantize_opti
   static_assert(detail::rank_of<Src> == detail::rank_of<Dst>, "quern::quantize: src and dst must have the same number of axes.");
   static_assert(std::is_same_v<dst_type, typename scheme_type::storage>,
                 "quern::quantize: dst must be a view of the scheme's storage type (std::int8_t for s8 and s4, ...), not const.");
-  constexpr int rank = detail::rank_of<Src>;
-  detail::any_view<src_type const> const from = detail::any_of(
-      static_cast<std::conditional_t<rank == 1, vector_view<src_type const>,
-                                     std::conditional_t<rank == 2, matrix_view<src_type const>, tensor_view<src_type const>>>>(src));
-  detail::any_view<dst_type> const to = detail::any_of(dst);
-  detail::views_check const views = detail::check_views("quantize", from, to);
-  params_view const p = params.view();
-  auto const grid = detail::grid_over<typename scheme_type::granularity>(from, std::integral_constant<int, rank>{});
-  check_params<scheme_type>(p, grid.count(), "quantize");
-  if (views == detail::views_check::nothing_to_do) return {};
-  bool const in_place = views == detail::views_check::same_place;
-  if (scheme_type::granularity::single && detail::dense(from) && detail::dense(to)) {
-    index_t const n = detail::elements(from);
-    conversion_counts counts;
-    detail::quantize_task<src_type, dst_type> const t{.src = from.data,
-                                                      .dst = to.data,
-                                                      .rows = 1,
-                                                      .cols = n,
-                                                      .src_stride = n,
-                                                      .dst_stride = n,
-                                                      .scales = p.scales,
-                                                      .zero_points = p.zero_points,
-                                                      .row_scale = 0,
-                                                      .col_scale = 0,
-                                                      .period = n,
-                                                      .q_min = scheme_type::q_min,
-                                                      .q_max = scheme_type::q_max,
-                                                      .in_place = in_place,
-                                                      .first_index = 0,
-                                                      .row_index = 0,
-                                                      .col_index = 1};
-    detail::quantize_rectangle<Form>(t, options.rounding, options.max_isa, counts);
-    return counts;
+  constexpr std::int32_t q_min = scheme_type::q_min, q_max = scheme_type::q_max;
+  if constexpr (scheme_type::granularity::single) {
+    // The common case stays in registers: one line of memory, one scale, nothing wrong.
+    params_view const p = params.view();
+    index_t const n = detail::line_of(src, dst);
+    if (n > 0 && p.count == 1 && p.scales != nullptr) [[likely]] {
+      float const scale = p.scale(0);
+      std::int32_t const zero_point = p.zero_point(0);
+      if (scale > 0.0f && is_finite(scale) && scheme_type::valid_scale(scale) && zero_point >= q_min && zero_point <= q_max &&
+          (!scheme_type::fixed_zero_point || zero_point == scheme_type::q_middle)) [[likely]]
+        return detail::quantize_line<Form, src_type, dst_type>(src.data, dst.data, n, scale, zero_point, q_min, q_max, false,
+                                                               options.rounding, options.max_isa);
+    }
   }
-  return detail::quantize_box<Form>(from, to, p, grid, scheme_type::q_min, scheme_type::q_max, in_place, options.rounding,
-                                    options.max_isa);
+  return detail::quantize_any<Form, scheme_type, src_type>(src, params.view(), dst, options.rounding, options.max_isa);
 }
 
 }  // inline namespace QUERN_ABI

@@ -154,11 +154,12 @@ QUERN_INLINE i32s zero_dwords(Scales const& s, index_t j) {
 }
 
 /// Whole blocks of n elements; returns whether one may be outside of q_min .. q_max. `Centered`: s8 and no zero point, which
-/// packing alone brings home. `narrow`: the range lacks one code.
-template <class Form, class Rounding, bool Centered, class Src, class Dst, class Scales>
+/// packing alone brings home. `narrow`: the range lacks one code. Only where Rare is set are narrow and streaming looked at: a
+/// branch takes one of the two vector ports.
+template <class Form, class Rounding, bool Centered, bool Rare, class Src, class Dst, class Scales>
 QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales const& s, std::int32_t q_min, std::int32_t q_max,
-                                  bool narrow, bool streaming) {
-  std::int32_t const forbidden = ~(narrow ? q_max - q_min + 1 : q_max - q_min);
+                                  [[maybe_unused]] bool narrow, [[maybe_unused]] bool streaming) {
+  std::int32_t const forbidden = ~((q_max - q_min) | (Rare && narrow ? 1 : 0));
   if constexpr (sizeof(Dst) == 1) {
     words seen = broadcast_word(0);
     words const one = broadcast_word(1);
@@ -167,17 +168,18 @@ QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales co
       words const w0 = pack_signed(steps_of<Form, Rounding>(src, j, s), steps_of<Form, Rounding>(src, j + lanes, s));
       words const w1 =
           pack_signed(steps_of<Form, Rounding>(src, j + 2 * lanes, s), steps_of<Form, Rounding>(src, j + 3 * lanes, s));
-      words const u0 = adds(w0, zero_words(s, j)), u1 = adds(w1, zero_words(s, j + 2 * lanes));
+      // Wrapping will do (and has two ports, saturating one): what overflows has its top bit set, which is forbidden.
+      words const u0 = add(w0, zero_words(s, j)), u1 = add(w1, zero_words(s, j + 2 * lanes));
       seen = or3(seen, u0, u1);
-      if (narrow) [[unlikely]]
-        seen = or3(seen, adds(u0, one), adds(u1, one));
+      if (Rare && narrow)
+        seen = or3(seen, add(u0, one), add(u1, one));
       bytes q;
       if constexpr (Centered)
         q = pack_signed(w0, w1);
       else
         q = pack_unsigned(u0, u1);
       if constexpr (!Centered && std::is_signed_v<Dst>) q = add(q, lowest);
-      if (streaming) [[unlikely]]
+      if (Rare && streaming)
         stream(dst + j, q);
       else
         store(static_cast<void*>(dst + j), q);
@@ -192,11 +194,11 @@ QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales co
         i32s const u0 = add(steps_of<Form, Rounding>(src, k, s), zero_dwords(s, k));
         i32s const u1 = add(steps_of<Form, Rounding>(src, k + lanes, s), zero_dwords(s, k + lanes));
         seen = or3(seen, u0, u1);
-        if (narrow) [[unlikely]]
+        if (Rare && narrow)
           seen = or3(seen, add(u0, one), add(u1, one));
         words q = pack_unsigned(u0, u1);
         if constexpr (std::is_signed_v<Dst>) q = add(q, lowest);
-        if (streaming) [[unlikely]]
+        if (Rare && streaming)
           stream(dst + k, q);
         else
           store(static_cast<void*>(dst + k), q);
@@ -214,85 +216,82 @@ inline constexpr bool has_fast_loop =
 
 }  // namespace inner
 
-/// A rectangle whose rows have one scale each (col_scale 0), or whose columns have (row_scale 0).
+/// n elements with one scale.
 template <class Form, class Src, class Dst, class Rounding>
-QUERN_NOINLINE void quantize_rectangle(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding, bool streaming,
-                                       conversion_counts& counts) {
+QUERN_NOINLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point,
+                                               std::int32_t q_min, std::int32_t q_max, [[maybe_unused]] bool in_place, Rounding rounding = {},
+                                               std::uint64_t index = 0, index_t index_step = 1) {
+  using real = arithmetic_of<Src>;
+  constexpr bool divides = std::is_same_v<Form, divide>;
+  conversion_counts counts;
+  index_t done = 0;
+  auto const plainly = [&](index_t first, index_t size) {
+    real scales[lanes];
+    std::int32_t zeros[lanes];
+    for (real& e : scales) e = divides ? static_cast<real>(scale) : real{1} / static_cast<real>(scale);
+    for (std::int32_t& e : zeros) e = zero_point;
+    inner::quantize_plainly<Form>(src + first, dst + first, size, static_cast<real const*>(scales),
+                                  static_cast<std::int32_t const*>(zeros), 0, q_min, q_max, rounding,
+                                  index + static_cast<std::uint64_t>(first * index_step), index_step, counts);
+  };
+#if QUERN_DETAIL_PACKED
+  if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
+    constexpr index_t block = 4 * lanes, chunk = 4096;  // a chunk is still in the first cache when it has to be done again
+    quern::detail::code_span const span(q_min, q_max);
+    if (n >= block && span.told_by_bits && !in_place &&
+        (!divides || !has_fma || quern::detail::exact_in_two_steps<Rounding>(scale, span.bits))) {
+      float const inverse = 1.0f / scale;
+      float const low = !divides ? 0.0f : has_fma ? quern::detail::low_part_of_inverse(scale, inverse) : scale;
+      inner::one_scale const s{broadcast(inverse), broadcast(low), zero_point - q_min};
+      bool const streaming = n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
+      bool const rare = streaming || span.narrow, centered = std::is_same_v<Dst, std::int8_t> && zero_point == 0;
+      if (streaming) {  // up to the first aligned element
+        index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & 63);
+        done = skew == 0 ? 0 : (64 - skew) / static_cast<index_t>(sizeof(Dst));
+        if (done > 0) plainly(0, done);
+      }
+      for (index_t size; (size = (n - done < chunk ? n - done : chunk) & ~(block - 1)) > 0; done += size) {
+        bool outside;
+        if (centered && !rare)
+          outside = inner::quantize_blocks<Form, Rounding, sizeof(Dst) == 1, false>(src + done, dst + done, size, s, q_min, q_max,
+                                                                                   false, false);
+        else if (!rare)
+          outside =
+              inner::quantize_blocks<Form, Rounding, false, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
+        else
+          outside = inner::quantize_blocks<Form, Rounding, false, true>(src + done, dst + done, size, s, q_min, q_max, span.narrow,
+                                                                        streaming);
+        if (outside) [[unlikely]]
+          plainly(done, size);
+      }
+      if (streaming) fence();
+    }
+  }
+#endif
+  if (done < n) plainly(done, n - done);
+  return counts;
+}
+
+/// A rectangle with a scale for each column.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
   using real = arithmetic_of<Src>;
   constexpr bool divides = std::is_same_v<Form, divide>;
   constexpr index_t block = 4 * lanes, most_columns = 512;
-  [[maybe_unused]] constexpr index_t chunk = 4096;  // in the first cache when it has to be done again
   std::int32_t const q_min = t.q_min, q_max = t.q_max;
-  [[maybe_unused]] int const bits = quern::detail::bits_of_range(q_min, q_max);
-  // The forbidden bits of u say all only if q_max - q_min is 2^bits - 1, or one less.
-  std::int64_t const missing = (std::int64_t{1} << bits) - 1 - (std::int64_t{q_max} - q_min);
-  [[maybe_unused]] bool const narrow = missing == 1;
-  [[maybe_unused]] bool const usable = missing <= 1 && !t.in_place;
-
-  if (t.col_scale == 0) {
-    real plain_scale[lanes];
-    std::int32_t plain_zero[lanes];
-    for (index_t i = 0; i < t.rows; ++i) {
-      float const scale = t.scales[i * t.row_scale];
-      std::int32_t const zero = t.zero_points == nullptr ? 0 : t.zero_points[i * t.row_scale];
-      Src const* const src = t.src + i * t.src_stride;
-      Dst* const dst = t.dst + i * t.dst_stride;
-      std::uint64_t const index = t.first_index + static_cast<std::uint64_t>(i * t.row_index);
-      index_t done = 0;
-      bool filled = false;
-      auto const plainly = [&](index_t first, index_t n) {
-        if (!filled) {
-          for (real& e : plain_scale) e = divides ? static_cast<real>(scale) : real{1} / static_cast<real>(scale);
-          for (std::int32_t& e : plain_zero) e = zero;
-          filled = true;
-        }
-        inner::quantize_plainly<Form>(src + first, dst + first, n, static_cast<real const*>(plain_scale),
-                                      static_cast<std::int32_t const*>(plain_zero), 0, q_min, q_max, rounding,
-                                      index + static_cast<std::uint64_t>(first * t.col_index), t.col_index, counts);
-      };
-#if QUERN_DETAIL_PACKED
-      if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-        if (usable && t.cols >= block && (!divides || !has_fma || quern::detail::exact_in_two_steps<Rounding>(scale, bits))) {
-          float const inverse = 1.0f / scale;
-          inner::one_scale s;
-          s.inverse_ = broadcast(inverse);
-          s.low_ = broadcast(!divides ? 0.0f : has_fma ? quern::detail::low_part_of_inverse(scale, inverse) : scale);
-          s.zero = zero - q_min;
-          if (streaming) {  // up to the first aligned element
-            index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & 63);
-            done = skew == 0 ? 0 : (64 - skew) / static_cast<index_t>(sizeof(Dst));
-            if (done > 0) plainly(0, done);
-          }
-          while (t.cols - done >= block) {
-            index_t const n = (t.cols - done < chunk ? t.cols - done : chunk) & ~(block - 1);
-            bool outside;
-            if (std::is_same_v<Dst, std::int8_t> && zero == 0)
-              outside = inner::quantize_blocks<Form, Rounding, true>(src + done, dst + done, n, s, q_min, q_max, narrow, streaming);
-            else
-              outside = inner::quantize_blocks<Form, Rounding, false>(src + done, dst + done, n, s, q_min, q_max, narrow, streaming);
-            if (outside) plainly(done, n);
-            done += n;
-          }
-        }
-      }
-#endif
-      if (done < t.cols) plainly(done, t.cols - done);
-    }
-    if (streaming) fence();
-    return;
-  }
-
+  conversion_counts counts;
   alignas(64) float scales[most_columns + block];
   alignas(64) real plain_scales[most_columns + block];
   alignas(64) std::int32_t zeros[most_columns + block];
   for (index_t first = 0; first < t.cols; first += most_columns) {
     index_t const n = t.cols - first < most_columns ? t.cols - first : most_columns;
     [[maybe_unused]] index_t const whole = n & ~(block - 1);
+    [[maybe_unused]] quern::detail::code_span const span(q_min, q_max);
     bool exact = true;
     for (index_t j = 0, k = first % t.period; j < n; ++j) {
       scales[j] = t.scales[k * t.col_scale];
       zeros[j] = t.zero_points == nullptr ? 0 : t.zero_points[k * t.col_scale];
-      if constexpr (divides && has_fma) exact = exact && quern::detail::exact_in_two_steps<Rounding>(scales[j], bits);
+      if constexpr (divides && has_fma) exact = exact && quern::detail::exact_in_two_steps<Rounding>(scales[j], span.bits);
       if (++k == t.period) k = 0;
     }
     for (index_t j = n; j < n + lanes; ++j) scales[j] = 1.0f, zeros[j] = 0;
@@ -310,7 +309,7 @@ QUERN_NOINLINE void quantize_rectangle(quern::detail::quantize_task<Src, Dst> co
     };
 #if QUERN_DETAIL_PACKED
     if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-      if (usable && exact && whole > 0) {
+      if (span.told_by_bits && !t.in_place && exact && whole > 0) {
         alignas(64) float inverses[most_columns], lows[most_columns];
         alignas(64) std::int32_t dwords[most_columns];
         alignas(64) std::int16_t words_[most_columns];
@@ -325,8 +324,14 @@ QUERN_NOINLINE void quantize_rectangle(quern::detail::quantize_task<Src, Dst> co
           store_private(words_ + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
         inner::many_scales const s{inverses, divides ? lows : inverses, dwords, words_};
         for (index_t i = 0; i < t.rows; ++i) {
-          if (inner::quantize_blocks<Form, Rounding, false>(t.src + i * t.src_stride + first, t.dst + i * t.dst_stride + first, whole, s,
-                                                            q_min, q_max, narrow, false))
+          Src const* const src = t.src + i * t.src_stride + first;
+          Dst* const dst = t.dst + i * t.dst_stride + first;
+          bool outside;
+          if (!span.narrow)
+            outside = inner::quantize_blocks<Form, Rounding, false, false>(src, dst, whole, s, q_min, q_max, false, false);
+          else
+            outside = inner::quantize_blocks<Form, Rounding, false, true>(src, dst, whole, s, q_min, q_max, true, false);
+          if (outside) [[unlikely]]
             plainly(i, 0, whole);
           if (whole < n) plainly(i, whole, n - whole);
         }
@@ -336,4 +341,5 @@ QUERN_NOINLINE void quantize_rectangle(quern::detail::quantize_task<Src, Dst> co
 #endif
     for (index_t i = 0; i < t.rows; ++i) plainly(i, 0, n);
   }
+  return counts;
 }

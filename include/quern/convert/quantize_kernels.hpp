@@ -56,20 +56,45 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
-/// A destination of this many bytes leaves the caches anyway: it is written past them, which saves reading it first.
-inline constexpr index_t streaming_bytes = index_t{8} << 20;
-
 template <class Form, class Src, class Dst, class Rounding>
-QUERN_INLINE void quantize_rectangle(quantize_task<Src, Dst> const& t, Rounding rounding, isa cap, conversion_counts& counts) {
-  bool const streaming = t.rows * t.cols >= streaming_bytes / static_cast<index_t>(sizeof(Dst)) && !t.in_place;
+QUERN_INLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point,
+                                             std::int32_t q_min, std::int32_t q_max, bool in_place, Rounding rounding, isa cap,
+                                             std::uint64_t index = 0, index_t index_step = 1) {
 #if QUERN_X86_64
   isa const best = active_isa(cap);
-  if (best >= isa::avx512bw) return avx512bw::quantize_rectangle<Form>(t, rounding, streaming, counts);
-  if (best >= isa::avx2) return avx2::quantize_rectangle<Form>(t, rounding, streaming, counts);
-  if (best >= isa::sse41) return sse41::quantize_rectangle<Form>(t, rounding, streaming, counts);
+  if (best >= isa::avx512bw)
+    return avx512bw::quantize_line<Form>(src, dst, n, scale, zero_point, q_min, q_max, in_place, rounding, index, index_step);
+  if (best >= isa::avx2)
+    return avx2::quantize_line<Form>(src, dst, n, scale, zero_point, q_min, q_max, in_place, rounding, index, index_step);
+  if (best >= isa::sse41)
+    return sse41::quantize_line<Form>(src, dst, n, scale, zero_point, q_min, q_max, in_place, rounding, index, index_step);
 #endif
   (void)cap;
-  baseline::quantize_rectangle<Form>(t, rounding, streaming, counts);
+  return baseline::quantize_line<Form>(src, dst, n, scale, zero_point, q_min, q_max, in_place, rounding, index, index_step);
+}
+
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_INLINE conversion_counts quantize_columns(quantize_task<Src, Dst> const& t, Rounding rounding, isa cap) {
+#if QUERN_X86_64
+  isa const best = active_isa(cap);
+  if (best >= isa::avx512bw) return avx512bw::quantize_columns<Form>(t, rounding);
+  if (best >= isa::avx2) return avx2::quantize_columns<Form>(t, rounding);
+  if (best >= isa::sse41) return sse41::quantize_columns<Form>(t, rounding);
+#endif
+  (void)cap;
+  return baseline::quantize_columns<Form>(t, rounding);
+}
+
+/// Rows with one scale each, or columns.
+template <class Form, class Src, class Dst, class Rounding>
+conversion_counts quantize_rectangle(quantize_task<Src, Dst> const& t, Rounding rounding, isa cap) {
+  if (t.col_scale != 0) return quantize_columns<Form>(t, rounding, cap);
+  conversion_counts counts;
+  for (index_t i = 0; i < t.rows; ++i)
+    counts += quantize_line<Form>(t.src + i * t.src_stride, t.dst + i * t.dst_stride, t.cols, t.scales[i * t.row_scale],
+                                  t.zero_points == nullptr ? 0 : t.zero_points[i * t.row_scale], t.q_min, t.q_max, t.in_place,
+                                  rounding, cap, t.first_index + static_cast<std::uint64_t>(i * t.row_index), t.col_index);
+  return counts;
 }
 
 }  // inline namespace QUERN_ABI

@@ -23,11 +23,21 @@ struct quantize_task {
   index_t row_index, col_index;
 };
 
-/// A code's width in bits as far as its range says: 8 for -127..127.
-QUERN_INLINE constexpr int bits_of_range(std::int32_t q_min, std::int32_t q_max) noexcept {
-  int bits = 1;
-  while (bits < 31 && (std::int64_t{q_max} - q_min) >> bits != 0) ++bits;
-  return bits;
-}
+/// What the bits of u = q - q_min say about a range of codes: u is inside exactly if no bit above `bits` is set, and, where the
+/// range is narrow (2^bits - 1 codes: -127..127), neither in u + 1.
+struct code_span {
+  int bits;
+  bool narrow, told_by_bits;
+
+  QUERN_INLINE constexpr code_span(std::int32_t q_min, std::int32_t q_max) noexcept {
+    std::uint32_t const last = static_cast<std::uint32_t>(q_max) - static_cast<std::uint32_t>(q_min);
+    bits = 32 - __builtin_clz(last | 1);
+    narrow = ((last + 1) & last) != 0;
+    told_by_bits = !narrow || ((last + 2) & (last + 1)) == 0;
+  }
+};
+
+/// A destination of this many bytes leaves the caches anyway: it is written past them, which saves reading it first.
+inline constexpr index_t streaming_bytes = index_t{8} << 20;
 
 }  // namespace quern::detail
