@@ -113,6 +113,7 @@ void register_gemm_onednn() {
         auto const add_case = [&](char const* types, auto const& peak_of, body (*make)(check&, onednn_isa, shape, int)) {
           add({.name = gemm_name("onednn", name(cap.ours), types, s, threads),
                .ops = ops(s),
+               .reads = weight_bytes(s),
                .peak = [=] { return threads * peak_of(); },
                .prepare = [=](check& c) { return make(c, cap, s, threads); },
                .threads = threads,

@@ -22,6 +22,11 @@ inline double ops(shape s) {
   return 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
 }
 
+/// What a product of few rows waits for is its weights: their bytes; 0 for the others.
+inline double weight_bytes(shape s, double bits = 8) {
+  return s.m <= 16 && s.k * s.n > 1000000 ? static_cast<double>(s.k * s.n) * bits / 8 : 0;
+}
+
 inline constexpr shape gemm_shapes[] = {{1, 4096, 4096},  {4, 4096, 4096},  {16, 4096, 4096},   {1, 1000, 2048},    {32, 100, 37},
                                         {64, 64, 64},     {128, 768, 768},  {128, 3072, 768},   {197, 768, 3072},   {256, 256, 256},
                                         {512, 512, 512},  {1024, 1024, 1024}, {2048, 2048, 2048}, {3136, 64, 576}};

@@ -19,14 +19,15 @@ double gemm_peak(isa i, bool narrow_weights) {
   return peak_gops(i);
 }
 
-template <class Lhs, class Dst>
+template <class Lhs, class Dst, class Rhs = std::int8_t>
 body prepare(check& c, isa i, shape s, weights w, int threads) {
   auto p = std::make_shared<gemm_problem<Lhs>>(s, w.min, w.max);
-  auto rhs = std::make_shared<decltype(pack(row_major(p->rhs.data(), s.k, s.n)))>(pack(row_major(p->rhs.data(), s.k, s.n)));
+  auto rhs = std::make_shared<packed_matrix<Rhs>>(pack<Rhs>(row_major(p->rhs.data(), s.k, s.n)));
   auto dst = std::make_shared<buffer<Dst>>(s.m * s.n);
   auto pool = std::make_shared<thread_pool>(threads);
   body const call = [=] {
-    gemm_options const options{.max_isa = i, .executor = *pool};
+    gemm_options options{.max_isa = i};
+    if (threads > 1) options.executor = *pool;
     auto const lhs = row_major(p->lhs.data(), s.m, s.k);
     auto const out = row_major(dst->data(), s.m, s.n);
     if constexpr (sizeof(Dst) == 1)
@@ -47,14 +48,24 @@ void register_gemm_quern_of(char const* lhs_name, isa i, int threads, weights w)
   for (shape s : gemm_shapes) {
     auto const peak = [=] { return threads * gemm_peak(i, w.max < 127); };
     std::string const types = std::string(lhs_name) + w.name;
-    add({.name = gemm_name("quern", name(i), types + "-s32", s, threads), .ops = ops(s), .peak = peak,
+    add({.name = gemm_name("quern", name(i), types + "-s32", s, threads), .ops = ops(s), .reads = weight_bytes(s), .peak = peak,
          .prepare = [=](check& c) { return prepare<Lhs, std::int32_t>(c, i, s, w, threads); }, .threads = threads});
-    add({.name = gemm_name("quern", name(i), types + "-s8", s, threads), .ops = ops(s), .peak = peak,
+    add({.name = gemm_name("quern", name(i), types + "-s8", s, threads), .ops = ops(s), .reads = weight_bytes(s), .peak = peak,
          .prepare = [=](check& c) { return prepare<Lhs, std::int8_t>(c, i, s, w, threads); }, .threads = threads});
   }
 }
 
+/// 4-bit weights, per channel: where the weights' bytes are what a product waits for, half of them should take half the time.
+void register_gemm_int4(isa i) {
+  for (shape s : gemm_shapes) {
+    if (weight_bytes(s) == 0) continue;
+    add({.name = gemm_name("quern", name(i), "u8s4-s8", s), .ops = ops(s), .reads = weight_bytes(s, 4), .peak = [=] { return gemm_peak(i, true); },
+         .prepare = [=](check& c) { return prepare<std::uint8_t, std::int8_t, s4>(c, i, s, {"s4", -8, 7}, 1); }});
+  }
+}
+
 void register_gemm_quern() {
+  for (isa i : isas()) register_gemm_int4(i);
   for (isa i : isas())
     for (int threads = 1; threads <= std::min(2, processors()); ++threads)
       for (weights w : {weights{"s8", -127, 127}, weights{"s7", -64, 63}}) {

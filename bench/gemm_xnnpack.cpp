@@ -37,6 +37,7 @@ void register_gemm_xnnpack() {
   for (shape s : gemm_shapes)
     add({.name = gemm_name("xnnpack", name(best), "s8s8-s8", s),
          .ops = ops(s),
+         .reads = weight_bytes(s),
          .peak = [=] { return peak_gops(best, instruction::madd); },
          .prepare = [=](check& c) { return prepare(c, s); },
          .own_process = true});

@@ -118,6 +118,7 @@ void run_case(benchmark::State& state, bench_case const& c) {
     state.counters["peak"] = peak;
     state.counters["share"] = (c.ops > 0 ? gops : gbps) / peak;
   }
+  if (c.reads > 0) state.counters["read_share"] = c.reads / o.seconds * 1e-9 / read_bandwidth(static_cast<std::size_t>(c.reads));
   if (o.checked.wrong >= 0) {
     state.counters["exact"] = o.checked.wrong == 0 ? 1 : 0;
     state.counters["wrong"] = o.checked.wrong;

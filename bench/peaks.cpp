@@ -197,7 +197,7 @@ void register_peaks() {
     for (instruction what : {instruction::tdpbssd, instruction::vpdpbusd, instruction::maddubs, instruction::madd, instruction::fma}) {
       if (loop_of(i, what).run == nullptr || i == isa::baseline) continue;
       if (what == instruction::vpdpbusd && i == isa::amx_int8) continue;
-      add({.name = std::string("peak/registers/") + name(i) + "/" + name(what) + "/threads:1",
+      add({.name = std::string("peak/registers/") + name(i) + "/" + name(what) + "/all/threads:1",
            .ops = 2000 * loop_of(i, what).ops,
            .prepare = [=](check&) -> body { return [=] { loop_of(i, what).run(2000); }; }});
     }

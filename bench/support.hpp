@@ -49,6 +49,7 @@ struct bench_case {
   std::string name;             ///< "gemm/quern/avx2/u8s8-s8/64x64x64/threads:1"
   double ops = 0;               ///< multiplications and additions of a call; counter GOPS
   double bytes = 0;             ///< bytes read and written; counter GB/s
+  double reads = 0;             ///< bytes that must come from memory; counter read_share: of the bandwidth for that much
   std::function<double()> peak = {}; ///< what GOPS (or, without ops, GB/s) is compared with; counters peak and share
   std::function<body(check&)> prepare = {};  ///< runs only when the case does: makes operands, checks the result, returns the call
   int threads = 1;
