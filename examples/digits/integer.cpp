@@ -2,6 +2,7 @@
 
 #include <quern/calibrate/min_max.hpp>
 #include <quern/convert/quantize.hpp>
+#include <quern/eigen/view.hpp>
 #include <quern/metric/compare.hpp>
 
 #include <algorithm>
@@ -16,10 +17,7 @@ namespace {
 
 constexpr Eigen::Index batch = 250;  // images at a time
 
-template <class M>
-auto view_of(M&& m) {
-  return quern::row_major(m.data(), m.rows(), m.cols(), m.outerStride());
-}
+using quern::as_matrix;
 
 template <int Bits, class Granularity>
 using weight_scheme = quern::symmetric<quern::code<Bits, true>, Granularity, quern::narrow_range>;
@@ -37,7 +35,7 @@ std::vector<float> choose_scales(int bits, quern::vector_view<quern::real_range 
 template <class Granularity, class Codes>
 std::vector<float> quantize_weights(int bits, matrix const& w, Codes& codes) {
   quern::calibrate::min_max<Granularity> seen;
-  seen.observe(view_of(w));
+  seen.observe(as_matrix(w));
   auto const scales = choose_scales<Granularity>(bits, seen.ranges(), std::make_integer_sequence<int, 7>{});
   // With these scales no code leaves its bits, so that one instance of quantize, for 8, serves all of them.
   auto p = quern::params<weight_scheme<8, Granularity>>();
@@ -47,7 +45,7 @@ std::vector<float> quantize_weights(int bits, matrix const& w, Codes& codes) {
     p = p.with_size(seen.size());
     std::copy(scales.begin(), scales.end(), p.scales.begin());
   }
-  quern::quantize(view_of(w), p, view_of(codes));
+  quern::quantize(as_matrix(w), p, as_matrix(codes));
   return scales;
 }
 
@@ -69,7 +67,7 @@ integer_network::integer_network(network const& net, Eigen::Ref<matrix const> co
   auto const chosen = [](quern::matrix_view<float const> values) {
     return quern::choose_params<quern::asymmetric<quern::u8>>(quern::calibrate::range_of(values).range);
   };
-  auto in = chosen(view_of(calibration));
+  auto in = chosen(as_matrix(calibration));
   for (std::size_t l = 0; l < net.size(); ++l) {
     matrix const& w = net[l].weights;
     integer_layer q;
@@ -77,14 +75,14 @@ integer_network::integer_network(network const& net, Eigen::Ref<matrix const> co
     auto const weight_scales = p.per_channel ? quantize_weights<quern::per_channel<0>>(p.weight_bits, w, q.weights)
                                              : quantize_weights<quern::per_tensor>(p.weight_bits, w, q.weights);
     q.scale_count = static_cast<int>(weight_scales.size());
-    quern::matrix_view<std::int8_t const> const rhs = quern::matrix_view<std::int8_t const>(view_of(q.weights)).transposed();
+    quern::matrix_view<std::int8_t const> const rhs = quern::matrix_view<std::int8_t const>(as_matrix(q.weights)).transposed();
     if (p.weight_bits <= 4)
       q.nibbles = quern::pack<quern::s4>(rhs);
     else
       q.bytes = quern::pack(rhs);
     bool const is_last = l + 1 == net.size();
     q.in = in;
-    q.out = chosen(view_of(activations[l]));
+    q.out = chosen(as_matrix(activations[l]));
     for (Eigen::Index o = 0; o < w.rows(); ++o) {
       float const step = in.scale * weight_scales[p.per_channel ? static_cast<std::size_t>(o) : 0];  // of the accumulator
       q.scales.push_back(is_last ? step : step / q.out.scale);
@@ -98,16 +96,16 @@ integer_network::integer_network(network const& net, Eigen::Ref<matrix const> co
 
 integer_network::codes integer_network::quantized_input(Eigen::Ref<matrix const> const& x) const {
   codes q(x.rows(), x.cols());
-  quern::quantize(view_of(x), layers_.front().in, view_of(q));
+  quern::quantize(as_matrix(x), layers_.front().in, as_matrix(q));
   return q;
 }
 
 template <class Dst, class Epilogue>
 void integer_network::multiply(integer_layer const& l, codes const& x, quern::matrix_view<Dst> dst, Epilogue const& e) {
   if (l.nibbles.n() > 0)
-    quern::gemm(view_of(x), l.nibbles, dst, e);
+    quern::gemm(as_matrix(x), l.nibbles, dst, e);
   else
-    quern::gemm(view_of(x), l.bytes, dst, e);
+    quern::gemm(as_matrix(x), l.bytes, dst, e);
 }
 
 integer_network::codes integer_network::hidden(integer_layer const& l, codes const& x) const {
@@ -117,14 +115,14 @@ integer_network::codes integer_network::hidden(integer_layer const& l, codes con
                                           .rescale = {.cols = quern::view(l.scales)},
                                           .dst_zero_point = l.out.zero_point,
                                           .min = l.out.zero_point};  // ReLU
-  multiply(l, x, view_of(y), e);
+  multiply(l, x, as_matrix(y), e);
   return y;
 }
 
 void integer_network::last(integer_layer const& l, codes const& x, Eigen::Ref<matrix> outputs) const {
   quern::epilogue<quern::to_real> const e{.lhs_zero_point = l.in.zero_point,
                                           .rescale = {.cols = quern::view(l.scales), .bias = quern::view(l.real_bias)}};
-  multiply(l, x, view_of(outputs), e);
+  multiply(l, x, as_matrix(outputs), e);
 }
 
 void integer_network::run(Eigen::Ref<matrix const> const& x, Eigen::Ref<matrix> outputs) const {
@@ -174,7 +172,7 @@ measurement integer_network::measure(network const& net, Eigen::Ref<matrix const
         }
       m.identical = m.identical && std::memcmp(simulated.data(), outputs.data(), sizeof(float) * static_cast<std::size_t>(outputs.size())) == 0;
     }
-    m.sqnr_db.push_back(quern::metric::sqnr_db(view_of(wanted[l]), view_of(simulated)));
+    m.sqnr_db.push_back(quern::metric::sqnr_db(as_matrix(wanted[l]), as_matrix(simulated)));
   }
   m.clipped = clipped / activations;
   m.right = count_right(outputs, labels);

@@ -1,5 +1,8 @@
 #include "network.hpp"
 
+#include <quern/compress/equalize.hpp>
+#include <quern/eigen/view.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -132,16 +135,9 @@ void tear_apart(network& net, float ratio, std::uint64_t seed) {
 }
 
 void equalize(network& net) {
-  for (int round = 0; round < 20; ++round)
-    for (std::size_t l = 0; l + 1 < net.size(); ++l)
-      for (Eigen::Index unit = 0; unit < net[l].weights.rows(); ++unit) {
-        float const in = net[l].weights.row(unit).cwiseAbs().maxCoeff(), out = net[l + 1].weights.col(unit).cwiseAbs().maxCoeff();
-        if (in == 0 || out == 0) continue;  // a unit that nobody feeds or reads
-        float const factor = std::sqrt(out / in);
-        net[l].weights.row(unit) *= factor;
-        net[l].bias(unit) *= factor;
-        net[l + 1].weights.col(unit) /= factor;
-      }
+  std::vector<quern::compress::layer_view> layers;
+  for (layer& l : net) layers.push_back({quern::view(l.weights), quern::view(l.bias)});
+  quern::compress::equalize(layers);
 }
 
 }  // namespace digits

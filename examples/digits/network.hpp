@@ -36,8 +36,8 @@ network train(dataset const& data, dataset const& test, int epochs, bool jittere
 /// f(x) stays, because ReLU(a x) = a ReLU(x) for a > 0, but the ranges of the channels are torn apart.
 void tear_apart(network& net, float ratio, std::uint64_t seed);
 
-/// Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721): for each hidden unit, its incoming and its outgoing weights
-/// get the same range, sqrt(r1 r2); again f(x) stays.
+/// Cross-layer equalization by quern::compress: for each hidden unit, its incoming and its outgoing weights get the same range;
+/// by powers of two, so that f(x) stays bit for bit.
 void equalize(network& net);
 
 }  // namespace digits
