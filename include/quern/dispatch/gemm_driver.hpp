@@ -5,44 +5,12 @@
 // compiled once for all types.
 #pragma once
 
-#include "../epilogue/tile_result.hpp"
-#include "gemm_plan.hpp"
+#include "amx_driver.hpp"
 #include "scratch.hpp"
 
 namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
-
-/// Where lhs comes from: codes [k0, k0 + count) of rows [row, row + rows) into dst, lhs_stride apart, zeros up to `padded`, by
-/// `copy`; `sums` as copy has it.
-using lhs_reader = void (*)(void const* context, kernel::copy_function copy, index_t row, index_t rows, index_t k0, index_t count,
-                            index_t padded, unsigned char* dst, std::int32_t* sums);
-
-struct gemm_problem {
-  index_t m = 0, n = 0, k = 0;
-  int kind = 0;                             ///< 0 u8, 1 s8, 2 s16
-  lhs_reader read = nullptr;
-  void const* lhs = nullptr;
-  unsigned char const* rhs = nullptr;       ///< panels
-  index_t panel_bytes = 0;
-  bool nibbles = false;
-  std::uint16_t const* pairs = nullptr;
-  std::int32_t lhs_max = 255;               ///< largest copied code as far as known: for proofs
-  std::int32_t const* init[2] = {};         ///< by lhs_form: n rounded up to 16 int32 that accumulators start from
-  bool sums = false;                        ///< whether row sums are needed
-  std::int32_t* direct = nullptr;           ///< an int32 destination that takes the accumulators as they are
-  index_t direct_ld = 0;
-  index_t segment = 0;                      ///< k that may be summed in int32 before `fold`; 0: all of it
-  index_t wide_bytes = 0;                   ///< an element of what `fold` sums into: float or int64
-  fold_function fold = nullptr;
-  finish_function finish = nullptr;
-  void const* context = nullptr;
-};
-
-/// One task: some rows, some panels.
-struct gemm_task {
-  index_t row, rows, panel, panels;
-};
 
 /// Blocks of one kernel set for a problem.
 struct gemm_blocks {
@@ -195,6 +163,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
             index_t const segment = block / b.per_segment;
             tile_result const result{.acc = tile_acc,
                                      .ld = ld,
+                                     .init = nullptr,
                                      .row = task.row + row0 + r,
                                      .col = col,
                                      .rows = live,
@@ -238,14 +207,24 @@ inline gemm_tasks cut_gemm(gemm_problem const& p, executor_ref const& run, index
   return {rows, columns, (p.m + rows - 1) / rows, (panels + columns - 1) / columns};
 }
 
-inline kernel_choice kernels_for(gemm_problem const& p, unsigned allowed) noexcept {
+/// `proven`: 1 all panels, -1 none, 0 look.
+inline kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven = 0) noexcept {
+#if QUERN_X86_64
+  if ((allowed & bit_of(isa::amx_int8)) != 0 && p.kind != 2 && p.k > 0) {
+    if (p.m > 16 && p.m * p.n * p.k >= 64 * 1024 && (p.segment == 0 || p.segment >= 128))
+      return {&kernel::amx_int8_kernels(), nullptr, "AMX: more than 16 rows, and work enough to configure tiles"};
+  }
+#endif
   index_t const panels = (p.n + 15) / 16;
-  index_t proven = 0;
-  for (index_t i = 0; i < panels; ++i) proven += p.lhs_max * p.pairs[i] <= 32767;
-  return choose_kernels(allowed, p.kind, proven > 0, proven == panels);
+  index_t count = 0;
+  for (index_t i = 0; i < panels; ++i) count += proven > 0 || (proven == 0 && p.lhs_max * p.pairs[i] <= 32767);
+  return choose_kernels(allowed, p.kind, count > 0, count == panels);
 }
 
 inline index_t gemm_task_bytes(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
+#if QUERN_X86_64
+  if (kernels.first->tiled) return amx_blocks::of(p, amx_rows(p, cut.rows_each)).bytes();
+#endif
   index_t bytes = gemm_blocks::of(p, *kernels.first, cut.rows_each).bytes();
   if (kernels.second != nullptr) {
     index_t const other = gemm_blocks::of(p, *kernels.second, cut.rows_each).bytes();
@@ -264,6 +243,9 @@ inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_t
     if (task.row + task.rows > p.m) task.rows = p.m - task.row;
     if (task.panel + task.panels > panels) task.panels = panels - task.panel;
     auto const both = [&](unsigned char* memory) {
+#if QUERN_X86_64
+      if (kernels.first->tiled) return run_amx_task(p, *kernels.first, task, memory);
+#endif
       run_gemm_task(p, *kernels.first, task, kernels.second != nullptr, false, memory);
       if (kernels.second != nullptr) run_gemm_task(p, *kernels.second, task, false, true, memory);
     };
@@ -274,6 +256,31 @@ inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_t
       both(memory.data());
     }
   });
+}
+
+/// A plan in words and numbers.
+inline gemm_plan_info describe(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
+  gemm_plan_info info;
+  info.kernel = kernels.first->name;
+  info.fallback = kernels.second == nullptr ? "" : kernels.second->name;
+  info.instruction_set = kernels.first->needs;
+  info.why = kernels.why;
+  info.tasks = cut.count();
+  if (kernels.first->tiled) {
+#if QUERN_X86_64
+    info.tile_rows = info.tile_columns = 32;
+    info.row_block = amx_rows(p, cut.rows_each);
+    info.k_block = amx_blocks::of(p, info.row_block).k_block;
+#endif
+  } else {
+    auto const b = gemm_blocks::of(p, *kernels.first, cut.rows_each);
+    info.row_block = b.row_block;
+    info.k_block = b.k_block;
+    index_t const panels = choose_panels(*kernels.first, (p.n + 15) / 16, b.row_block);
+    info.tile_columns = 16 * panels;
+    info.tile_rows = choose_tile(*kernels.first, panels, b.row_block).rows;
+  }
+  return info;
 }
 
 }  // inline namespace QUERN_ABI

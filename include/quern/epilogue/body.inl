@@ -32,6 +32,7 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
   }
   for (index_t q = 0; q < t.cols; q += lanes) {
     index_t const j = t.col + q, live = t.cols - q < lanes ? t.cols - q : lanes;
+    i32s const init = t.init != nullptr ? load(t.init + q) : broadcast(std::int32_t{0});
     f32s scale{}, bias{};
     if constexpr (real) {
       scale = load(d.scales + j);
@@ -49,7 +50,7 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
       f32s value_real{};
       i32s value{};
       if (wide == nullptr) {
-        value = load(t.acc + r * t.ld + q);
+        value = add(load(t.acc + r * t.ld + q), init);
         if (corrections) {
           std::int32_t const lhs_zero = e.lhs_zero_point[i] + t.lhs_offset;
           if (d.lhs_zero_by_row) value = sub(value, mul_low(broadcast(lhs_zero), load(d.sums + j)));

@@ -49,7 +49,8 @@ void finish_scalar(void const* context, tile_result const& t, void const* wide, 
       } else if (wide != nullptr) {
         finish_one(e, std::int32_t{0}, static_cast<float const*>(wide)[r * wide_ld + q], i, j, c.dst(i, j));
       } else {
-        std::int32_t const acc = corrected(t.acc[r * t.ld + q], lhs_zero, t.sums == nullptr ? 0 : t.sums[r], j,
+        std::int32_t const start = t.init == nullptr ? 0 : t.init[q];
+        std::int32_t const acc = corrected(wrap32(std::int64_t{t.acc[r * t.ld + q]} + start), lhs_zero, t.sums == nullptr ? 0 : t.sums[r], j,
                                            d.lhs_zero_by_row, rhs_zero, d.k, d.sums);
         finish_one(e, acc, static_cast<float>(acc), i, j, c.dst(i, j));
       }

@@ -23,7 +23,6 @@ struct column_data {
   std::int32_t uniform_rhs_zero = 0;            ///< zb'
   std::int32_t packed_offset = 0;
   bool lhs_zero_by_row = false;
-  bool needs_row_sums = false;
   index_t k = 0, group = 0, columns = 0;        ///< columns: n rounded up to 16
   float const* scales = nullptr;                ///< to_real: cols, times rows where that is one number
   float const* real_bias = nullptr;             ///< to_real: bias, null: none
@@ -43,6 +42,16 @@ constexpr index_t column_bytes(index_t n) noexcept {
   else if constexpr (!std::is_same_v<R, no_rescale>)
     each += static_cast<index_t>(sizeof(typename R::parameters));
   return columns * each;
+}
+
+/// Whether rhs has a zero point somewhere, so that the sums of lhs's rows count.
+template <class Rhs, class R, class S, class T>
+bool needs_row_sums(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T> const& e) noexcept {
+  if constexpr (std::is_same_v<R, to_real>)
+    if (e.rescale.group_zero_points.rows > 0) return true;
+  for (index_t j = 0; j < (e.rhs_zero_point.single() ? 1 : rhs.n()); ++j)
+    if (e.rhs_zero_point[j] != rhs.offset) return true;
+  return false;
 }
 
 /// Fills `memory` (column_bytes, 64-byte aligned). `plain_init`: accumulators start from zero and everything is corrected later
@@ -74,10 +83,6 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
     }
     if (!same) d.rhs_zero = zeros;
   }
-  d.needs_row_sums = d.rhs_zero != nullptr || d.uniform_rhs_zero != 0;
-  bool groups_have_zeros = false;
-  if constexpr (std::is_same_v<R, to_real>) groups_have_zeros = e.rescale.group_zero_points.rows > 0;
-  d.needs_row_sums |= groups_have_zeros;
   for (int form = 0; form < 2; ++form) {
     auto* const init = reinterpret_cast<std::int32_t*>(take(4));
     std::uint32_t const za = d.lhs_zero_by_row || plain_init

@@ -10,6 +10,7 @@ namespace detail {
 struct tile_result {
   std::int32_t const* acc;
   index_t ld;
+  std::int32_t const* init;   ///< to be added, for the tile's columns; null where accumulators started from it
   index_t row, col, rows, cols;
   std::int64_t const* sums;   ///< of the copied rows, all of k or of the segment; null unless asked for
   std::int32_t lhs_offset;    ///< what copied codes are above the caller's: 128 for s8 copied as u8

@@ -69,6 +69,7 @@ struct kernel_set {
   isa needs = isa::baseline;
   lhs_form form = lhs_form::words;
   bool needs_proof = false;  ///< exact only while lhs_max * pairs[panel] <= 32767 (vpmaddubsw)
+  bool tiled = false;        ///< AMX: blocks of x86_amx.hpp instead of tiles, codes copied as they are
   tile_kernel const* tiles = nullptr;    ///< by panels, then rows, ascending
   int tile_count = 0;
   tile_kernel const* nibble_tiles = nullptr;  ///< one panel, 1..nibble_tile_count rows, rhs by nibbles

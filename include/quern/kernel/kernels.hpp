@@ -2,6 +2,7 @@
 #pragma once
 
 #include "generic.hpp"
+#include "x86_amx.hpp"
 #include "x86_avx2.hpp"
 #include "x86_avx512_vnni.hpp"
 #include "x86_avx512bw.hpp"

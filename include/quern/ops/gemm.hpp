@@ -68,6 +68,10 @@ struct gemm_call {
     p.kind = sizeof(Lhs) == 2 ? 2 : std::is_signed_v<Lhs> ? 1 : 0;
     p.read = &read_matrix_rows<Lhs>;
     p.lhs = &lhs;
+    if (lhs.col_stride == 1 && sizeof(Lhs) == 1) {
+      p.plain = reinterpret_cast<unsigned char const*>(lhs.data);
+      p.plain_stride = lhs.row_stride;
+    }
     p.rhs = rhs.data_;
     p.panel_bytes = rhs.rows_ * row_bytes;
     p.nibbles = code_of_t<Rhs>::bits == 4;
@@ -75,6 +79,7 @@ struct gemm_call {
     std::int32_t const promised = options.lhs_range.min <= options.lhs_range.max ? options.lhs_range.max : code_of_t<Lhs>::max;
     p.lhs_max = sizeof(Lhs) == 2 ? 32767 : promised + (p.kind == 1 ? 128 : 0);
     p.context = &context;
+    p.sums = needs_row_sums(rhs, e);
     if (options.wide) {
       // In words of 8-bit codes 2^31 / 2^16 products fit an int32, of int16 codes 2^31 / 2^22.
       p.segment = sizeof(Lhs) == 2 ? 508 : 16384;
@@ -112,11 +117,12 @@ struct gemm_call {
     }
     problem.init[0] = context.columns.init[0];
     problem.init[1] = context.columns.init[1];
-    problem.sums = context.columns.needs_row_sums;
     if constexpr (std::is_same_v<Dst, std::int32_t> && std::is_same_v<rescale, no_rescale> && !E::residual_type::present &&
                   !has_functor<typename E::then_type>) {
       bool const plain = !e.accumulate && e.dst_zero_point == 0 && context.min == code_of_t<Dst>::min && context.max == code_of_t<Dst>::max;
-      if (plain && context.dst.col_stride == 1 && !problem.sums && !context.columns.lhs_zero_by_row && problem.segment == 0) {
+      // AMX sums from zero: what accumulators would start from is added by the epilogue.
+      bool const starts = !kernels.first->tiled || (e.bias.size == 0 && e.lhs_zero_point.one == 0);
+      if (plain && starts && context.dst.col_stride == 1 && !problem.sums && !context.columns.lhs_zero_by_row && problem.segment == 0) {
         problem.direct = context.dst.data;
         problem.direct_ld = context.dst.row_stride;
       }
@@ -129,6 +135,37 @@ struct gemm_call {
 }  // namespace detail
 
 inline namespace QUERN_ABI {
+
+/// What gemm() will do with these arguments: kernel, blocks, tasks, workspace, and why.
+template <class Lhs, class Rhs, class Dst, class Epilogue = epilogue<>>
+gemm_plan_info gemm_plan(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& rhs, matrix_view<Dst> dst, Epilogue const& e = {},
+                         gemm_options const& options = {}) {
+  detail::gemm_call<std::remove_const_t<Lhs>, Rhs, Dst, Epilogue> const call(lhs, rhs, dst, e, options);
+  gemm_plan_info info = detail::describe(call.problem, call.kernels, call.cut);
+  info.workspace = call.shared_bytes() + call.cut.count() * call.task_bytes();
+  return info;
+}
+
+/// The same before there are operands: Lhs and Rhs products of m x n x k to an int8 destination. `proven` says whether the
+/// weights will allow vpmaddubsw (pack/proof.hpp).
+template <class Lhs = std::uint8_t, class Rhs = std::int8_t>
+gemm_plan_info gemm_plan(index_t m, index_t n, index_t k, gemm_options const& options = {}, bool proven = false) {
+  if (m < 0 || n < 0 || k < 0) fail(errc::shape, "gemm_plan: ", m, " x ", n, " x ", k, "; sizes must not be negative.");
+  detail::gemm_problem p;
+  p.m = m;
+  p.n = n;
+  p.k = k;
+  p.kind = sizeof(Lhs) == 2 ? 2 : std::is_signed_v<Lhs> ? 1 : 0;
+  p.plain = reinterpret_cast<unsigned char const*>(&p);  // rows without gaps
+  p.plain_stride = k;
+  p.nibbles = code_of_t<Rhs>::bits == 4;
+  p.sums = !code_of_t<Rhs>::is_signed || code_of_t<Rhs>::bits == 4;
+  auto const kernels = detail::kernels_for(p, allowed_isas(options.max_isa), proven ? 1 : -1);
+  auto const cut = detail::cut_gemm(p, options.executor, detail::largest_tile_rows(*kernels.first));
+  gemm_plan_info info = detail::describe(p, kernels, cut);
+  info.workspace = detail::round_up(detail::column_bytes<to_real>(n), 64) + cut.count() * detail::round_up(detail::gemm_task_bytes(p, kernels, cut), 64);
+  return info;
+}
 
 /// Bytes of workspace that gemm() with these arguments needs: pass that many, 64-byte aligned, in options.workspace, and it
 /// allocates nothing. @errors none: the arguments are checked by gemm().
@@ -168,12 +205,16 @@ void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& rhs, matrix_view<
   }
 }
 
-/// The same with weights that are not packed: they are packed on every call (O(k n), into the workspace).
+/// The same with weights that are not packed: they are packed on every call, O(k n), into a buffer of the thread. Weights that are
+/// used more than once are better packed once. @errors as above, and as pack.
 template <class Lhs, class Rhs, class Dst, class Epilogue = epilogue<>>
   requires(std::is_integral_v<std::remove_const_t<Rhs>>)
 void gemm(matrix_view<Lhs> lhs, matrix_view<Rhs> rhs, matrix_view<Dst> dst, Epilogue const& e = {},
           gemm_options const& options = {}) {
-  gemm(lhs, static_cast<packed_matrix_view<std::remove_const_t<Rhs>> const&>(pack(rhs)), dst, e, options);
+  using code = std::remove_const_t<Rhs>;
+  index_t const bytes = packed_size<code>(rhs.rows, rhs.cols);
+  detail::scratch const memory(bytes);
+  gemm(lhs, pack_into<code>(memory.data(), bytes, rhs), dst, e, options);
 }
 
 }  // inline namespace QUERN_ABI
