@@ -1,0 +1,117 @@
+#include "support/catch.hpp"
+#include "support/isas.hpp"
+
+#include "problem.hpp"
+
+using namespace conv_test;
+
+namespace {
+
+template <class Src, class Weight>
+void compare(numbers& random, index_t c, index_t multiplier, index_t h, index_t w, extent kernel, conv_options const& o, index_t batch, index_t gap) {
+  window win{};
+  try {
+    win = sliding_window("test", {h, w, 1}, kernel, o.stride, o.dilation, o.padding);
+  } catch (error const&) {
+    return;  // the kernel is larger than the image
+  }
+  index_t const outputs = c * multiplier, out = batch * win.h.out * win.w.out * outputs;
+  bool const at_end = random(0, 1) == 0;
+  support::guarded<Src> x(batch * h * w * (c + gap) - gap, at_end);
+  support::guarded<Weight> taps(kernel.h * kernel.w * outputs, at_end);
+  random.fill(x.data(), x.size());
+  random.fill(taps.data(), taps.size());
+  int const ends = random(0, 2);
+  std::int32_t const zero = ends == 0 ? code_of_t<Src>::min : ends == 1 ? code_of_t<Src>::max : random(code_of_t<Src>::min, code_of_t<Src>::max);
+  std::int32_t const weight_zero = std::is_same_v<Weight, std::uint8_t> ? random(0, 255) : 0;
+  tensor_view<Src const> const src{x.data(), batch, h, w, c, h * w * (c + gap), w * (c + gap), c + gap, 1};
+  output_stage const stage(random, outputs, kernel.h * kernel.w);
+  std::vector<std::int32_t> acc(static_cast<std::size_t>(out));
+  std::vector<std::int8_t> codes(acc.size());
+  auto const acc_view = nhwc(acc.data(), batch, win.h.out, win.w.out, outputs);
+  auto const code_view = nhwc(codes.data(), batch, win.h.out, win.w.out, outputs);
+  reference::convolve<Src, Weight>(src, reference::hwo(static_cast<Weight const*>(taps.data()), kernel.h, kernel.w, outputs), win, c, zero,
+                                   [&](index_t) { return weight_zero; },
+                                   [&, slow = stage.slow()](index_t b, index_t, index_t y, index_t xx, index_t o_, std::int64_t a) {
+                                     acc_view(b, y, xx, o_) = static_cast<std::int32_t>(a);
+                                     code_view(b, y, xx, o_) = static_cast<std::int8_t>(slow(a, o_));
+                                   });
+  auto const packed = pack_depthwise(nhwc(static_cast<Weight const*>(taps.data()), 1, kernel.h, kernel.w, outputs), o);
+  support::guarded<std::int32_t> y32(out, at_end);
+  support::guarded<std::int8_t> y8(out, at_end);
+  auto fused = stage.fast(zero);
+  fused.rhs_zero_point = weight_zero;
+  support::for_each_native_isa([&](isa i) {
+    for (index_t k = 0; k < out; ++k) y32[k] = 77, y8[k] = 77;
+    depthwise_conv2d(src, packed, nhwc(y32.data(), batch, win.h.out, win.w.out, outputs), epilogue<>{.lhs_zero_point = zero, .rhs_zero_point = weight_zero});
+    depthwise_conv2d(src, packed, nhwc(y8.data(), batch, win.h.out, win.w.out, outputs), fused);
+    INFO(name(i) << ": " << h << "x" << w << "x" << c << " times " << multiplier << ", kernel " << kernel.h << "x" << kernel.w << ", stride " << o.stride.h << ","
+                 << o.stride.w << ", dilation " << o.dilation.h << "," << o.dilation.w << ", padding rule " << static_cast<int>(o.padding.rule) << ", zero point " << zero);
+    REQUIRE(std::equal(acc.begin(), acc.end(), y32.data()));
+    REQUIRE(std::equal(codes.begin(), codes.end(), y8.data()));
+  });
+}
+
+void sweep(unsigned seed, int cases) {
+  numbers random(seed);
+  for (int n = 0; n < cases; ++n) {
+    index_t const multiplier = random(1, 3);
+    index_t c = n % 4 == 0 ? random(1, 70) : random(1, 20);
+    extent kernel{random(1, 9), random(1, 5), 1};
+    conv_options o{.stride = {random(1, 3), random(1, 3), 1}, .dilation = {random(1, 3), random(1, 3), 1}};
+    if (n % 2 != 0) kernel = {3, 3, 1}, o.dilation = {};
+    if (n % 8 == 1) c = 8 / multiplier, o.stride.w = 1;  // channels that repeat within a vector
+    switch (random(0, 3)) {
+      case 0: o.padding = same; break;
+      case 1: o.padding = same_lower; break;
+      case 2: o.padding = pad(random(0, 2), random(0, 2), random(0, 2), random(0, 2)); break;
+      default: break;
+    }
+    index_t const h = random(1, 9), w = random(1, 40), batch = random(1, 2), gap = random(0, 1) * 3;
+    if (n % 3 == 0)
+      compare<std::uint8_t, std::int8_t>(random, c, multiplier, h, w, kernel, o, batch, gap);
+    else
+      compare<std::int8_t, std::int8_t>(random, c, multiplier, h, w, kernel, o, batch, gap);
+    if (n % 10 == 0) compare<std::uint8_t, std::uint8_t>(random, c, multiplier, h, w, kernel, o, batch, gap);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("depthwise convolutions equal their definition on every instruction set", "[conv][depthwise]") { sweep(7, 250); }
+TEST_CASE("depthwise convolutions equal their definition, at length", "[conv][depthwise][.exhaustive]") { sweep(8, 20000); }
+
+TEST_CASE("rows longer than a chunk of accumulators and kernels with many taps", "[conv][depthwise]") {
+  numbers random(17);
+  compare<std::int8_t, std::int8_t>(random, 16, 1, 5, 200, {3, 3, 1}, {.padding = same}, 1, 0);
+  compare<std::int8_t, std::int8_t>(random, 4, 1, 5, 300, {5, 5, 1}, {.padding = same}, 1, 0);
+  compare<std::int8_t, std::int8_t>(random, 33, 1, 20, 20, {7, 7, 1}, {.stride = {2, 2}, .padding = same}, 1, 0);
+  compare<std::int8_t, std::int8_t>(random, 3, 1, 70, 7, {65, 3, 1}, {.padding = same}, 1, 0);  // more rows than the kernels take
+}
+
+TEST_CASE("the emulated instruction sets convolve depthwise alike", "[conv][depthwise]") {
+  numbers random(9);
+  std::vector<std::int8_t> x(7 * 9 * 24), w(3 * 3 * 24);
+  random.fill(x.data(), static_cast<index_t>(x.size()), -128, 127);
+  random.fill(w.data(), static_cast<index_t>(w.size()), -128, 127);
+  auto const packed = pack_depthwise(nhwc(w.data(), 1, 3, 3, 24), {.padding = same});
+  std::vector<std::int32_t> first;
+  support::for_each_isa([&](isa i) {
+    std::vector<std::int32_t> y(7 * 9 * 24);
+    depthwise_conv2d(nhwc(static_cast<std::int8_t const*>(x.data()), 1, 7, 9, 24), packed, nhwc(y.data(), 1, 7, 9, 24), epilogue<>{.lhs_zero_point = -77});
+    if (first.empty()) first = y;
+    INFO(name(i));
+    REQUIRE(y == first);
+  });
+}
+
+TEST_CASE("a depthwise convolution refuses what does not fit", "[conv][depthwise]") {
+  std::vector<std::int8_t> x(4 * 4 * 6), w(3 * 3 * 9), y(4 * 4 * 9, 55);
+  auto const src = nhwc(static_cast<std::int8_t const*>(x.data()), 1, 4, 4, 6);
+  REQUIRE_THROWS_AS(depthwise_conv2d(src, pack_depthwise(nhwc(w.data(), 1, 3, 3, 9), {.padding = same}), nhwc(y.data(), 1, 4, 4, 9)), error);
+  REQUIRE_THROWS_AS(pack_depthwise(nhwc(w.data(), 2, 3, 3, 4)), error);
+  REQUIRE_THROWS_AS(pack_depthwise(tensor_view<std::int8_t const>{nullptr, 1, 3, 3, 3, 27, 9, 3, 1}), error);
+  REQUIRE_THROWS_AS(depthwise_conv2d(src, packed_depthwise<std::int8_t>{}, nhwc(y.data(), 1, 4, 4, 6)), error);
+  REQUIRE_THROWS_AS(depthwise_conv2d(src, pack_depthwise(nhwc(w.data(), 1, 3, 3, 6)), nhwc(y.data(), 1, 4, 4, 6)), error);
+  for (auto v : y) REQUIRE(v == 55);
+}
