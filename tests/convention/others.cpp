@@ -105,7 +105,10 @@ TEST_CASE("PyTorch's fake quantization: values, masks and learnable gradients", 
   auto const l = pytorch::fake_quantize_learnable(1.3f, 0.5f, 2.4f, 0, 15);
   CHECK(l.value == 1.5f);
   CHECK(l.dx == 1);
-  CHECK(l.dscale == (1.5f - 1.3f) / 0.5f);
+  CHECK(l.dscale == (1.5f - 1.3f) * 2.0f);
+  // A negative zero point: rounded in the forward pass, "+ 1/2, truncated" in the backward one.
+  CHECK(pytorch::fake_quantize_learnable(66.0f, 1.0f / 3, -71.0f, -128, 127).dscale == 197);
+  CHECK(pytorch::fake_quantize_learnable(66.0f, 1.0f / 3, -71.0f, -128, 127).value == 66.0f);
   CHECK(pytorch::fake_quantize_learnable(100, 0.5f, 2, 0, 15).dscale == 13);
   CHECK(pytorch::fake_quantize_learnable(100, 0.5f, 2, 0, 15).dzero_point == -0.5f);
   CHECK(pytorch::fake_quantize_learnable(-100, 0.5f, 2, 0, 15).dscale == -2);

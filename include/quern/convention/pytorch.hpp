@@ -2,13 +2,19 @@
 //
 //     quantize_per_tensor    q = clamp(int64(zero_point + half_even(x * (1 / f32(scale))))), the sum in float32
 //     quantized::linear      q = clamp(half_even(f32(acc) * f32(Sa Sw) / Sy) + zero_point)
-//     quantized::add         dequantize, add in float32, quantize;   quantized::mul   half_even((a-za)(b-zb) * m) + zero_point
+//     quantized::add         dequantize with one fused multiply-add, add in float32, quantize
+//     quantized::mul         half_even((a-za)(b-zb) * m) + zero_point
 //
 //     pytorch           the generic x86 path (builds without FBGEMM, Debian's among them; engine "none"): the int64 conversion turns
 //                       NaN, both infinities and everything beyond 2^63 into the lowest code
-//     pytorch_onednn    engine "onednn": the same integers; its own post-ops add the zero point as a float, which rounds alike
+//     pytorch_onednn    engine "onednn": quantize and elementwise as above; linear and conv keep a float bias and add the zero point
+//                       before the one rounding, with scales that are quotients of reciprocals
 //     pytorch_fbgemm    engine "fbgemm" / "x86": FBGEMM's quantize (NaN to the highest code), the rest alike
 //     pytorch_qnnpack   engine "qnnpack", what PyTorch Mobile runs: addition in 22-bit fixed point, pooling without the zero point
+//
+// PyTorch is not the same on every CPU: quantized::add is the vector loop of AVX2 and AVX-512, which dequantizes as
+// fma(scale, q, -scale * zero_point); the last elements of a tensor, and CPUs without FMA, take scale * (q - zero_point), 1 code apart
+// at times. The onednn arithmetic was determined by running PyTorch 1.13 (1.4 million outputs without a difference).
 //
 // Scales are stored as double and cast to float before use. Parameters: the observers' formula (torch.ao.quantization), with
 // 127.5 steps to each side where symmetric. Sources: pytorch/pytorch aten/src/ATen/native/quantized/{AffineQuantizerBase,
@@ -48,6 +54,34 @@ struct pytorch_mul {
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
     float const v = rounded(static_cast<float>((a - lhs_zero_point) * (b - rhs_zero_point)) * multiplier);
     return rounded_code<round_to::half_even>(v, zero_point, clamped, clamped.min);
+  }
+};
+
+/// quantized::add in vectors: dequantization premultiplies -scale * zero_point and fuses. The sum of product and offset is a multiple
+/// of the scale's last place below 2^34 of them, so the double sum is exact and its conversion is the fused operation's one rounding.
+template <class Convention, class Code>
+struct pytorch_add {
+  affine lhs{}, rhs{}, dst{};
+  limits clamped{};
+
+  QUERN_INLINE static constexpr float dequantized(std::int32_t q, affine p) noexcept {
+    float const offset = rounded(p.scale * static_cast<float>(-p.zero_point));
+    return static_cast<float>(rounded(static_cast<double>(p.scale) * static_cast<double>(q)) + static_cast<double>(offset));
+  }
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
+    float const sum = dequantized(a, lhs) + dequantized(b, rhs);
+    return clamp<std::int32_t>(Convention::template quantize<Code>(sum, dst), clamped.min, clamped.max);
+  }
+};
+
+/// oneDNN's output stage as PyTorch sets it up: half_even(f32((f32(acc) + bias) * scale) + zero_point), each operation rounded;
+/// bias in steps of the accumulator but not rounded to integers.
+struct onednn_stage {
+  float scale = 1, bias = 0, zero_point = 0;
+  limits clamped{};
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t acc) const noexcept {
+    float const v = rounded(rounded(static_cast<float>(acc) + bias) * scale);
+    return rounded_code<round_to::half_even>(v + zero_point, 0, clamped, clamped.min);
   }
 };
 
@@ -132,7 +166,7 @@ struct pytorch {
   }
   template <quantized_code Code>
   QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {
-    return detail::float_add<pytorch, Code>{a, b, y, l};
+    return detail::pytorch_add<pytorch, Code>{a, b, y, l};
   }
   template <quantized_code Code>
   QUERN_INLINE static constexpr auto mul(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {
@@ -156,17 +190,19 @@ struct pytorch {
                                           : static_cast<std::int64_t>(clamp(q, static_cast<float>(qmin), static_cast<float>(qmax)));
     return {rounded(static_cast<float>(code - p.zero_point) * p.scale), passes};
   }
-  /// _fake_quantize_learnable_per_tensor_affine: shares of the gradients for an incoming gradient of 1. The zero point is a float
-  /// parameter, rounded and clamped first. Multiply dscale and dzero_point by the caller's grad_factor.
+  /// _fake_quantize_learnable_per_tensor_affine: shares of the gradients for an incoming gradient of 1; both sums are to be multiplied
+  /// by the caller's grad_factor. The zero point is a float parameter: the forward pass rounds it half to even, the backward pass
+  /// adds 1/2 and truncates (so -71 counts as -70 there), and adds it to the quotient before rounding. Kept as PyTorch has it.
   QUERN_INLINE static constexpr fake_quantized_learnable fake_quantize_learnable(float x, float scale, float zero_point, std::int32_t qmin,
                                                                                  std::int32_t qmax) noexcept {
-    auto const zp = static_cast<std::int64_t>(clamp(rounding::to_integral(zero_point), static_cast<float>(qmin), static_cast<float>(qmax)));
-    std::int64_t const q = converted(static_cast<float>(zp) + rounding::to_integral(rounded(x * (1.0f / scale))));
-    std::int64_t const c = clamp<std::int64_t>(q, qmin, qmax);
-    float const value = rounded(static_cast<float>(c - zp) * scale);
-    if (q < qmin) return {value, 0, static_cast<float>(qmin - zp), -scale};
-    if (q > qmax) return {value, 0, static_cast<float>(qmax - zp), -scale};
-    return {value, 1, (value - x) / scale, 0};
+    auto const within = [&](float z) { return static_cast<std::int64_t>(clamp(z, static_cast<float>(qmin), static_cast<float>(qmax))); };
+    std::int64_t const forward = within(rounding::to_integral(zero_point)), backward = within(zero_point + 0.5f);
+    float const inverse = 1.0f / scale;
+    float const value = fake_quantize(x, {scale, static_cast<std::int32_t>(forward)}, qmin, qmax).value;
+    std::int64_t const q = converted(rounding::to_integral(static_cast<float>(backward) + rounded(x * inverse)));
+    if (q < qmin) return {value, 0, static_cast<float>(qmin - backward), -scale};
+    if (q > qmax) return {value, 0, static_cast<float>(qmax - backward), -scale};
+    return {value, 1, rounded((rounded(static_cast<float>(q - backward) * scale) - x) * inverse), 0};
   }
 
  private:
@@ -179,6 +215,18 @@ struct pytorch {
 
 struct pytorch_onednn : pytorch {
   static constexpr char const* name = "pytorch_onednn";
+
+  /// (1 / Sy) / ((1 / Sx) (1 / Sw)), every operation in float32: oneDNN takes reciprocals.
+  QUERN_INLINE static constexpr float effective_scale(float src, float weight, float dst) noexcept {
+    return (1.0f / dst) / bias_scale(src, weight);
+  }
+  /// A float bias in steps of the accumulator is bias * bias_scale.
+  QUERN_INLINE static constexpr float bias_scale(float src, float weight) noexcept { return rounded((1.0f / src) * (1.0f / weight)); }
+  /// `bias`: a float, in real units.
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr auto output_stage(float src, float weight, affine y, limits l = limits_of<Code>, float bias = 0) noexcept {
+    return detail::onednn_stage{effective_scale(src, weight, y.scale), rounded(bias * bias_scale(src, weight)), static_cast<float>(y.zero_point), l};
+  }
 };
 
 struct pytorch_fbgemm : pytorch {
@@ -191,7 +239,7 @@ struct pytorch_fbgemm : pytorch {
   }
   template <quantized_code Code>
   QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {
-    return detail::float_add<pytorch_fbgemm, Code>{a, b, y, l};
+    return detail::pytorch_add<pytorch_fbgemm, Code>{a, b, y, l};
   }
 };
 

@@ -63,6 +63,48 @@ inline void check_layer(char const* op, layer_params const& p, index_t n) {
   for (index_t j = 0; j < (p.weight_scale.single() ? 1 : n); ++j) check("weight_scale", p.weight_scale[j]);
 }
 
+/// pytorch_onednn adds the zero point before it rounds, and a bias before the scale.
+template <class C>
+inline constexpr bool is_onednn = std::is_same_v<C, convention::pytorch_onednn>;
+
+struct onednn_functor {
+  static constexpr bool present = true;
+  convention::detail::onednn_stage const* each = nullptr;
+  index_t step = 0;  ///< 0: one stage for all columns
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t acc, index_t, index_t j) const noexcept { return each[j * step](acc); }
+};
+
+/// Runs `run(epilogue)` with the stages of oneDNN; `bias` in real units, or p.bias in steps of the accumulator.
+template <class Dst, class Run>
+void with_onednn(layer_params const& p, vector_view<float const> bias, index_t n, Run const& run) {
+  using c = convention::pytorch_onednn;
+  bool const one = p.weight_scale.single() && bias.size == 0 && p.bias.size == 0;
+  buffer<convention::detail::onednn_stage> each(one ? 1 : n);
+  for (index_t j = 0; j < each.size(); ++j) {
+    each[j] = c::output_stage<code_of_t<Dst>>(p.src.scale, p.weight_scale[j], p.dst, convention::limits_of<code_of_t<Dst>>, bias.size != 0 ? bias[j] : 0.0f);
+    if (bias.size == 0 && p.bias.size != 0) each[j].bias = static_cast<float>(p.bias[j]);
+  }
+  auto const common = [&](auto& e) {
+    e.lhs_zero_point = p.src.zero_point;
+    e.rhs_zero_point = p.weight_zero_point;
+    if (p.clamped.min > -2147483647 - 1) e.min = p.clamped.min;
+    if (p.clamped.max < 2147483647) e.max = p.clamped.max;
+  };
+  if (bias.size == 0 && p.bias.size == 0) {  // to_real's own bias, which is added behind the scale, holds the zero point
+    buffer<float> scales(each.size()), zero_points(n, static_cast<float>(p.dst.zero_point));
+    for (index_t j = 0; j < each.size(); ++j) scales[j] = each[j].scale;
+    epilogue<to_real> e{};
+    common(e);
+    e.rescale = {.cols = one ? one_or_each<float>(scales[0]) : one_or_each<float>(vector_view<float const>{scales.data(), n, 1}),
+                 .bias = {zero_points.data(), n, 1}};
+    return run(e);
+  }
+  epilogue<no_rescale, no_residual, onednn_functor> e{};
+  common(e);
+  e.then = {each.data(), one ? 0 : 1};
+  run(e);
+}
+
 template <class C>
 auto layer_epilogue(layer_params const& p, buffer<typename C::rescaling::parameters> const& each) {
   epilogue<typename C::rescaling> e{};
@@ -139,8 +181,12 @@ template <convention_policy C, class Lhs, class Rhs, class Dst>
 void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_view<Dst> dst, layer_params const& p,
           gemm_options const& options = {}) {
   detail::check_layer("gemm", p, weights.n());
-  auto const each = detail::layer_rescale<C>(p, weights.n());
-  gemm(lhs, weights, dst, detail::layer_epilogue<C>(p, each), options);
+  if constexpr (detail::is_onednn<C>) {
+    detail::with_onednn<Dst>(p, {}, weights.n(), [&](auto const& e) { gemm(lhs, weights, dst, e, options); });
+  } else {
+    auto const each = detail::layer_rescale<C>(p, weights.n());
+    gemm(lhs, weights, dst, detail::layer_epilogue<C>(p, each), options);
+  }
 }
 
 /// Convolution of NHWC codes. Otherwise as conv2d(), whose errors it has, and scale.
@@ -148,8 +194,12 @@ template <convention_policy C, class Src, class Weight, class Dst>
 void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
             gemm_options const& options = {}) {
   detail::check_layer("conv2d", p, weights.filter.outputs);
-  auto const each = detail::layer_rescale<C>(p, weights.filter.outputs);
-  conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
+  if constexpr (detail::is_onednn<C>) {
+    detail::with_onednn<Dst>(p, {}, weights.filter.outputs, [&](auto const& e) { conv2d(src, weights, dst, e, options); });
+  } else {
+    auto const each = detail::layer_rescale<C>(p, weights.filter.outputs);
+    conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
+  }
 }
 
 /// Depthwise convolution of NHWC codes. Otherwise as depthwise_conv2d(), whose errors it has, and scale.
@@ -157,8 +207,12 @@ template <convention_policy C, class Src, class Weight, class Dst>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
                       gemm_options const& options = {}) {
   detail::check_layer("depthwise_conv2d", p, weights.outputs);
-  auto const each = detail::layer_rescale<C>(p, weights.outputs);
-  depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
+  if constexpr (detail::is_onednn<C>) {
+    detail::with_onednn<Dst>(p, {}, weights.outputs, [&](auto const& e) { depthwise_conv2d(src, weights, dst, e, options); });
+  } else {
+    auto const each = detail::layer_rescale<C>(p, weights.outputs);
+    depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
+  }
 }
 
 /// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).

@@ -83,11 +83,11 @@ void fake_quantize_per_channel_affine(nd_view<X> x_, vector_view<float const> sc
   });
 }
 
-/// The straight-through gradient: dx = dy where the mask is set, else 0.
+/// The straight-through gradient: dx = dy * mask (so that a masked negative dy gives -0, as PyTorch's product does).
 inline void fake_quantize_backward(vector_view<float const> dy, bool const* mask, vector_view<float> dx) {
   if (dy.size != dx.size) fail(errc::shape, "fake_quantize_backward: dy has ", dy.size, " elements, dx ", dx.size, "; they must be equal.");
   if (dy.size > 0 && (dy.data == nullptr || dx.data == nullptr || mask == nullptr)) fail(errc::null, "fake_quantize_backward: an operand is null.");
-  for (index_t i = 0; i < dy.size; ++i) dx[i] = mask[i] ? dy[i] : 0.0f;
+  for (index_t i = 0; i < dy.size; ++i) dx[i] = dy[i] * (mask[i] ? 1.0f : 0.0f);
 }
 
 /// What learnable (LSQ) fake quantization sends back to its scale and zero point: sums over x, in double.
@@ -103,7 +103,7 @@ inline learnable_gradients fake_quantize_learnable_backward(vector_view<float co
   learnable_gradients g;
   for (index_t i = 0; i < x.size; ++i) {
     auto const r = convention::pytorch::fake_quantize_learnable(x[i], scale, zero_point, qmin, qmax);
-    dx[i] = r.dx != 0 ? dy[i] : 0.0f;
+    dx[i] = dy[i] * r.dx;
     g.scale += static_cast<double>(rounded(rounded(dy[i] * r.dscale) * grad_factor));
     g.zero_point += static_cast<double>(rounded(rounded(dy[i] * r.dzero_point) * grad_factor));
   }
@@ -122,7 +122,7 @@ void mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, conventi
   quern::mul<Engine>(a, pa, b, pb, y, py, l);
 }
 
-/// The bias that quantized::linear and conv2d add: int32 in steps of Sx Sw.
+/// The bias that quantized::linear and conv2d add: int32 in steps of Sx Sw (engine onednn: kept as float).
 inline buffer<std::int32_t> quantize_bias(vector_view<float const> bias, float src_scale, weight_qparams const& w) {
   buffer<std::int32_t> q(bias.size);
   for (index_t j = 0; j < bias.size; ++j) q[j] = convention::pytorch::quantize_bias(bias[j], src_scale, w.scale[j]);
@@ -134,10 +134,17 @@ template <convention_policy Engine = convention::pytorch, class X, class W, clas
 void linear(matrix_view<X> x, convention::affine px, matrix_view<W> w, weight_qparams const& pw, vector_view<float const> bias, matrix_view<Y> y,
             convention::affine py, bool relu = false, gemm_options const& options = {}) {
   if (bias.size != 0 && bias.size != w.rows) fail(errc::shape, "linear: bias has ", bias.size, " elements, w ", w.rows, " rows; they must be equal.");
-  auto const q = quantize_bias(bias, px.scale, pw);
-  layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {q.data(), q.size(), 1}, .dst = py};
+  layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {}, .dst = py};
   if (relu) p.clamped.min = py.zero_point;
-  gemm<Engine>(x, pack(w.transposed()), y, p, options);
+  auto const weights = pack(w.transposed());
+  if constexpr (quern::detail::is_onednn<Engine>) {
+    quern::detail::check_layer("linear", p, w.rows);
+    quern::detail::with_onednn<Y>(p, bias, w.rows, [&](auto const& e) { quern::gemm(x, weights, y, e, options); });
+  } else {
+    auto const q = quantize_bias(bias, px.scale, pw);
+    p.bias = {q.data(), q.size(), 1};
+    quern::gemm<Engine>(x, weights, y, p, options);
+  }
 }
 
 /// quantized::conv2d: x NCHW, w OIHW, y NCHW. @errors as linear, argument.
@@ -145,11 +152,21 @@ template <convention_policy Engine = convention::pytorch, class X, class W, clas
 void conv2d(nd_view<X> x, convention::affine px, nd_view<W> w, weight_qparams const& pw, vector_view<float const> bias, nd_view<Y> y,
             convention::affine py, conv_options const& o = {}, bool relu = false, gemm_options const& options = {}) {
   if (bias.size != 0 && (w.extents.rank < 1 || bias.size != w.extents.dim[0])) fail(errc::shape, "conv2d: bias has ", bias.size, " elements; there must be one for each output of w.");
-  auto const q = quantize_bias(bias, px.scale, pw);
-  layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {q.data(), q.size(), 1}, .dst = py};
+  layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {}, .dst = py};
   if (relu) p.clamped.min = py.zero_point;
-  quern::detail::through_nhwc("conv2d", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), o, y,
-                              [&](auto src, auto const& weights, auto dst) { quern::conv2d<Engine>(src, weights, dst, p, options); });
+  auto const run = [&](auto const& call) {
+    quern::detail::through_nhwc("conv2d", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), o, y, call);
+  };
+  if constexpr (quern::detail::is_onednn<Engine>) {
+    quern::detail::check_layer("conv2d", p, w.extents.dim[0]);
+    quern::detail::with_onednn<Y>(p, bias, w.extents.dim[0], [&](auto const& e) {
+      run([&](auto src, auto const& weights, auto dst) { quern::conv2d(src, weights, dst, e, options); });
+    });
+  } else {
+    auto const q = quantize_bias(bias, px.scale, pw);
+    p.bias = {q.data(), q.size(), 1};
+    run([&](auto src, auto const& weights, auto dst) { quern::conv2d<Engine>(src, weights, dst, p, options); });
+  }
 }
 
 }  // inline namespace QUERN_ABI

@@ -1,0 +1,226 @@
+"""Live oracle: the installed PyTorch. Usage: torch_oracle.py BRIDGE.so"""
+import ctypes
+import sys
+import warnings
+
+import numpy as np
+import torch
+
+from quern import awkward_floats, bridge, floats, ints, quantized, table
+
+warnings.filterwarnings("ignore")
+torch.set_num_threads(1)
+q = bridge(sys.argv[1])
+result = table(f"pytorch {torch.__version__}")
+random = np.random.default_rng(1)
+TYPES = {"u8": (torch.quint8, 0, 255), "s8": (torch.qint8, -128, 127)}
+
+
+def scale_of():
+    """Powers of two, short decimals, anything: as PyTorch holds it, a double that kernels cast to float."""
+    kind = random.integers(0, 3)
+    s = 2.0 ** random.integers(-8, 3) if kind == 0 else random.choice([0.1, 0.05, 0.02, 0.0078431377, 1 / 3]) if kind == 1 else random.uniform(1e-3, 0.5)
+    return float(np.float32(s))
+
+
+def codes(lo, hi, n):
+    x = random.integers(lo, hi + 1, n)
+    x[random.integers(0, n, n // 20)] = random.choice([lo, hi])
+    return x
+
+
+def quantize():
+    for name, (dtype, lo, hi) in TYPES.items():
+        for _ in range(12):
+            s, z = scale_of(), int(random.integers(lo, hi + 1))
+            x = awkward_floats(random, 10000, s)
+            want = torch.quantize_per_tensor(torch.from_numpy(x), s, z, dtype).int_repr().numpy().astype(np.int32)
+            y = np.zeros(x.size, np.int32)
+            q.quantize("pytorch", name, x, x.size, quantized(s, z), y)
+            result.compare(f"quantize_per_tensor {name}", y, want, f"scale {s} zero {z}")
+            codes_ = ints(codes(lo, hi, 10000))
+            t = torch._make_per_tensor_quantized_tensor(torch.from_numpy(codes_.astype(np.uint8 if name == "u8" else np.int8)), s, z)
+            f = np.zeros(codes_.size, np.float32)
+            q.dequantize("pytorch", name, codes_, codes_.size, quantized(s, z), f)
+            result.compare(f"dequantize {name}", f, t.dequantize().numpy(), f"scale {s} zero {z}")
+            rows, cols = 13, 779
+            scales = np.array([scale_of() for _ in range(rows)])
+            zeros = random.integers(lo, hi + 1, rows)
+            x = np.stack([awkward_floats(random, cols, v) for v in scales])
+            want = torch.quantize_per_channel(torch.from_numpy(x), torch.from_numpy(scales), torch.from_numpy(zeros), 0, dtype).int_repr().numpy()
+            y = np.zeros(x.shape, np.int32)
+            q.quantize_per_channel(name, x, rows, cols, scales, zeros.astype(np.int64), y)
+            result.compare(f"quantize_per_channel {name}", y, want.astype(np.int32), f"zeros {zeros}")
+    for _ in range(10):
+        s = scale_of()
+        x = awkward_floats(random, 10000, s)
+        want = torch.quantize_per_tensor(torch.from_numpy(x), s, 0, torch.qint32).int_repr().numpy()
+        y = np.zeros(x.size, np.int32)
+        q.quantize("pytorch", "s32", x, x.size, quantized(s, 0), y)
+        result.compare("quantize_per_tensor s32", y, want, f"scale {s}")
+
+
+def fake_quantize():
+    for lo, hi in ((0, 255), (-128, 127), (0, 15), (0, 127)):
+        for _ in range(8):
+            s, z = scale_of(), int(random.integers(lo, hi + 1))
+            x = awkward_floats(random, 4000, s)
+            t = torch.from_numpy(x).requires_grad_()
+            y = torch.fake_quantize_per_tensor_affine(t, s, z, lo, hi)
+            y.backward(torch.ones_like(y))
+            got, mask = np.zeros(x.size, np.float32), np.zeros(x.size, np.uint8)
+            q.fake_quantize(x, x.size, quantized(s, z), lo, hi, got, mask)
+            result.compare("fake_quantize_per_tensor forward", got, y.detach().numpy(), f"scale {s} zero {z} {lo}..{hi}")
+            result.compare("fake_quantize_per_tensor gradient", mask.astype(np.float32), t.grad.numpy(), f"scale {s} zero {z}")
+            rows, cols = 7, 571
+            scales = floats([scale_of() for _ in range(rows)])
+            zeros = ints(random.integers(lo, hi + 1, rows))
+            x = np.stack([awkward_floats(random, cols, v) for v in scales])
+            want = torch.fake_quantize_per_channel_affine(torch.from_numpy(x), torch.from_numpy(scales), torch.from_numpy(zeros), 0, lo, hi)
+            got = np.zeros(x.shape, np.float32)
+            q.fake_quantize_channel(x, rows, cols, scales, zeros, lo, hi, got)
+            result.compare("fake_quantize_per_channel forward", got, want.numpy(), f"{lo}..{hi}")
+            x = random.normal(0, 60 * s, 4000).astype(np.float32)
+            dy = random.normal(0, 1, 4000).astype(np.float32)
+            t = torch.from_numpy(x).requires_grad_()
+            st, zt = torch.tensor([s], dtype=torch.float32, requires_grad=True), torch.tensor([float(z)], requires_grad=True)
+            y = torch._fake_quantize_learnable_per_tensor_affine(t, st, zt, lo, hi, 0.25)
+            y.backward(torch.from_numpy(dy))
+            dx, ds, dz = np.zeros(x.size, np.float32), ctypes.c_double(), ctypes.c_double()
+            q.learnable(x, dy, x.size, float(s), float(z), lo, hi, 0.25, dx, ctypes.byref(ds), ctypes.byref(dz))
+            result.compare("fake_quantize_learnable dx", dx, t.grad.numpy(), f"scale {s} zero {z}")
+            # PyTorch sums in float32 in an order of its own: the sums agree to its rounding, 1e-5 of the terms' magnitude.
+            size = 1e-5 * (np.abs(dy).sum() * max(abs(lo - z), abs(hi - z)) * 0.25 + 1)
+            result.compare("fake_quantize_learnable sums (1e-5)", np.array([ds.value, dz.value]), np.array([st.grad.item(), zt.grad.item()]), f"scale {s}", tolerance=size)
+
+
+def observers():
+    from torch.ao.quantization import observer
+    n = 3000
+    lo = -np.abs(random.normal(0, 1, n) * 10.0 ** random.integers(-9, 3, n)).astype(np.float32)
+    hi = np.abs(random.normal(0, 1, n) * 10.0 ** random.integers(-9, 3, n)).astype(np.float32)
+    lo[::7], hi[::5] = 0, 0
+    lo[::11] = hi[::11] / 2
+    for name, (dtype, qmin, qmax) in TYPES.items():
+        for scheme, affine in ((torch.per_tensor_affine, True), (torch.per_tensor_symmetric, False)):
+            o = observer.MinMaxObserver(dtype=dtype, qscheme=scheme)
+            s, z = np.zeros(n, np.float32), np.zeros(n, np.int32)
+            want_s, want_z = np.zeros(n, np.float32), np.zeros(n, np.int32)
+            for i in range(n):
+                a, b = o._calculate_qparams(torch.tensor(min(lo[i], hi[i])), torch.tensor(max(lo[i], hi[i])))
+                want_s[i], want_z[i] = a.item(), int(b.item())
+            mn, mx = np.minimum(lo, hi), np.maximum(lo, hi)
+            if affine:
+                q.choose("pytorch", name, mn, mx, n, s, z)
+            else:
+                q.choose_symmetric(mn, mx, n, qmin, qmax, 128 if name == "u8" else 0, s, z)
+            kind = "affine" if affine else "symmetric"
+            result.compare(f"observer parameters {name} {kind}", s, want_s)
+            result.compare(f"observer parameters {name} {kind}", z, want_z)
+
+
+def tensor(c, s, z, signed=False):
+    return torch._make_per_tensor_quantized_tensor(torch.from_numpy(c.astype(np.int8 if signed else np.uint8)), s, z)
+
+
+def elementwise(engine):
+    torch.backends.quantized.engine = engine
+    system = {"qnnpack": "pytorch_qnnpack", "onednn": "pytorch_onednn", "none": "pytorch"}[engine]
+    for _ in range(14):
+        n = 8000
+        a, b = codes(0, 255, n), codes(0, 255, n)
+        sa, sb, sy = scale_of(), scale_of(), scale_of()
+        if engine == "qnnpack" and not 2.0**-14 <= max(sa / sy, sb / sy) < 2.0**8:
+            continue
+        za, zb, zy = (int(random.integers(0, 256)) for _ in range(3))
+        ta, tb = tensor(a, sa, za), tensor(b, sb, zb)
+        for op, function in (("add", torch.ops.quantized.add), ("mul", torch.ops.quantized.mul)):
+            want = function(ta, tb, sy, zy).int_repr().numpy().astype(np.int32)
+            y = np.zeros(n, np.int32)
+            q.binary(system, op, "u8", ints(a), ints(b), n, n, quantized(sa, za), quantized(sb, zb), quantized(sy, zy), y)
+            result.compare(f"quantized::{op} {engine}", y, want, f"{sa},{za} {sb},{zb} -> {sy},{zy}")
+    for _ in range(10):
+        n, c, h, w, k, stride, pad = 2, 6, 31, 30, int(random.integers(2, 5)), int(random.integers(1, 3)), int(random.integers(0, 2))
+        s, z = scale_of(), int(random.integers(0, 256))
+        x = codes(0, 255, n * c * h * w).reshape(n, c, h, w)
+        if engine != "qnnpack":
+            want = torch.nn.functional.avg_pool2d(tensor(x, s, z), k, stride, pad, count_include_pad=False).int_repr().numpy().astype(np.int32)
+            y = np.zeros(want.shape, np.int32)
+            q.average_pool(system, "u8", ints(x), n, c, h, w, k, stride, pad, quantized(s, z), quantized(s, z), 0, want.shape[2], want.shape[3], y)
+            result.compare(f"avg_pool2d {engine}", y, want, f"kernel {k} zero {z}")
+        else:
+            want = torch.nn.functional.avg_pool2d(tensor(x, s, z), k, stride, 0, count_include_pad=False).int_repr().numpy().astype(np.int32)
+            y = np.zeros(want.shape, np.int32)
+            q.average_pool(system, "u8", ints(x), n, c, h, w, k, stride, 0, quantized(s, z), quantized(s, z), 0, want.shape[2], want.shape[3], y)
+            result.compare(f"avg_pool2d {engine}", y, want, f"kernel {k} zero {z}")
+
+
+def matrix(engine):
+    torch.backends.quantized.engine = engine
+    for per_channel in (False, True):
+        for relu in (False, True):
+            for i in range(12):
+                m, k, n = int(random.integers(1, 80)), int(random.integers(1, 300)), int(random.integers(1, 130))
+                sx, zx = scale_of(), int(random.integers(0, 128))
+                x, w = codes(0, 127, m * k).reshape(m, k), codes(-127, 127, n * k).reshape(n, k)
+                # At least two scales: with one, PyTorch's qnnpack takes the per-tensor path, which is the same arithmetic.
+                ws = floats([scale_of() / 50 for _ in range(n)]) if per_channel else floats([scale_of() / 50])
+                acc = (x - zx) @ w.T
+                sy = float(np.float32(np.abs(acc * (sx * ws)).max() / 100 + 1e-3))
+                if i % 2:
+                    sy = float(2.0 ** np.ceil(np.log2(sy)))  # with power-of-two scales: ties
+                if engine == "qnnpack" and np.any(np.float32(sx) * ws / np.float32(sy) >= 1):
+                    continue
+                zy = int(random.integers(0, 256))
+                bias = random.normal(0, sy * 5, n).astype(np.float32)
+                if per_channel:
+                    tw = torch._make_per_channel_quantized_tensor(torch.from_numpy(w.astype(np.int8)), torch.from_numpy(ws.astype(np.float64)), torch.zeros(n, dtype=torch.int64), 0)
+                else:
+                    tw = tensor(w, float(ws[0]), 0, signed=True)
+                packed = torch.ops.quantized.linear_prepack(tw, torch.from_numpy(bias))
+                function = torch.ops.quantized.linear_relu if relu else torch.ops.quantized.linear
+                want = function(tensor(x, sx, zx), packed, sy, zy).int_repr().numpy().astype(np.int32)
+                y = np.zeros((m, n), np.int32)
+                q.linear("pytorch_" + engine, m, k, n, ints(x), quantized(sx, zx), ints(w), ws, ints(np.zeros(ws.size)), ws.size, bias, quantized(sy, zy), int(relu), y)
+                result.compare(f"quantized::linear {engine}", y, want, f"{m}x{k}x{n} zx {zx} zy {zy}")
+
+
+class geometry(ctypes.Structure):
+    _fields_ = [(f, ctypes.c_long) for f in "n c h w outputs kernel_h kernel_w stride_h stride_w top left bottom right dilation_h dilation_w groups out_h out_w".split()]
+
+
+def convolution(engine):
+    torch.backends.quantized.engine = engine
+    for i in range(60):
+        groups = int(random.choice([1, 1, 2, 4]))
+        c, o = groups * int(random.integers(1, 7)), groups * int(random.integers(1, 9))
+        n, h, w, kh, kw = 2, int(random.integers(7, 20)), int(random.integers(7, 20)), int(random.integers(1, 4)), int(random.integers(1, 4))
+        stride, pad, dilation = int(random.integers(1, 3)), int(random.integers(0, 2)), int(random.integers(1, 3))
+        if pad > kh // 2 or pad > kw // 2:
+            pad = 0
+        sx, zx = scale_of(), int(random.integers(0, 128))
+        x, weights = codes(0, 127, n * c * h * w).reshape(n, c, h, w), codes(-127, 127, o * (c // groups) * kh * kw).reshape(o, c // groups, kh, kw)
+        ws = floats([scale_of() / 50 for _ in range(o)])
+        sy, zy = float(np.float32(max(sx * ws.max() * 127 * 60 * np.sqrt(c * kh * kw) / 80, float(sx * ws.max()) * 1.01))), int(random.integers(0, 256))
+        if i % 2:
+            sy = float(2.0 ** np.ceil(np.log2(sy)))
+        bias = random.normal(0, sy * 5, o).astype(np.float32)
+        tw = torch._make_per_channel_quantized_tensor(torch.from_numpy(weights.astype(np.int8)), torch.from_numpy(ws.astype(np.float64)), torch.zeros(o, dtype=torch.int64), 0)
+        packed = torch.ops.quantized.conv2d_prepack(tw, torch.from_numpy(bias), [stride, stride], [pad, pad], [dilation, dilation], groups)
+        want = torch.ops.quantized.conv2d(tensor(x, sx, zx), packed, sy, zy).int_repr().numpy().astype(np.int32)
+        y = np.zeros(want.shape, np.int32)
+        py = quantized(sy, zy)
+        g = geometry(n, c, h, w, o, kh, kw, stride, stride, pad, pad, pad, pad, dilation, dilation, groups, want.shape[2], want.shape[3])
+        q.conv("pytorch_" + engine, "u8", "s8", g, ints(x), quantized(sx, zx), ints(weights), ws, ints(np.zeros(o)), o, None, bias, ctypes.byref(py), y)
+        result.compare(f"quantized::conv2d {engine}", y, want, f"groups {groups} kernel {kh}x{kw}")
+
+
+quantize()
+fake_quantize()
+observers()
+for e in ("none", "onednn", "qnnpack"):
+    elementwise(e)
+for e in ("onednn", "qnnpack"):
+    matrix(e)
+    convolution(e)
+result.finish()
