@@ -21,7 +21,7 @@ work = pathlib.Path(options.work)
 work.mkdir(parents=True, exist_ok=True)
 
 AVX2 = "-mavx2 -mfma -mf16c"
-AVX512 = AVX2 + " -mavx512f -mavx512bw -mavx512dq -mavx512vl"
+AVX512 = AVX2 + " -mavx512f -mavx512cd -mavx512bw -mavx512dq -mavx512vl"
 # name, flags that choose instructions (units with the same may share code), other flags
 UNITS = [
     ("plain_O0", "", "-O0"),

@@ -10,6 +10,8 @@
 #include "../scheme/choose_params.hpp"
 #include "bytes.hpp"
 
+#include <initializer_list>
+
 namespace quern::calibrate {
 
 /// A range and what was seen on the way to it.
