@@ -43,6 +43,25 @@ struct wide_output {
   }
 };
 
+namespace detail {
+inline namespace QUERN_ABI {
+/// The window at output (y, x), row-major, `channels` from `channel` on of each tap; 0 outside of the image.
+inline void copy_taps(tensor_view<std::int16_t const> src, window const& w, index_t b, index_t y, index_t x, index_t channel,
+                      index_t channels, std::int16_t* dst) {
+  for (index_t ky = 0; ky < w.h.kernel; ++ky)
+    for (index_t kx = 0; kx < w.w.kernel; ++kx, dst += channels) {
+      index_t const sy = w.h.at(y, ky), sx = w.w.at(x, kx);
+      if (sy < 0 || sy >= src.h || sx < 0 || sx >= src.w)
+        for (index_t i = 0; i < channels; ++i) dst[i] = 0;
+      else if (src.c_stride == 1)
+        __builtin_memcpy(dst, &src(b, sy, sx, channel), static_cast<std::size_t>(channels) * 2);
+      else
+        for (index_t i = 0; i < channels; ++i) dst[i] = src(b, sy, sx, channel + i);
+    }
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
 inline namespace QUERN_ABI {
 
 /// Packs OHWI weights. @errors shape, argument, null.
@@ -95,7 +114,7 @@ void conv2d_16x8(tensor_view<std::int16_t const> src, packed_conv16 const& p, te
     index_t const b = row / w.h.out, y = row % w.h.out;
     for (index_t x = 0; x < w.w.out; ++x)
       for (index_t g = 0; g < o.groups; ++g) {
-        detail::gather_rows(chosen, volume_view<std::int16_t const>(src), w, b, 0, y, x, 1, g * p.filter.inputs, p.filter.inputs, std::int16_t{0}, taps);
+        detail::copy_taps(src, w, b, y, x, g * p.filter.inputs, p.filter.inputs, taps);
         for (index_t i = p.depth; i < p.padded; ++i) taps[i] = 0;
         for (index_t c = 0; c < outputs; ++c) {
           index_t const channel = g * outputs + c;
