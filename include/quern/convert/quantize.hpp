@@ -26,18 +26,16 @@ void quantize_rows(quantize_task<Src, Dst> t, index_t src_step, index_t dst_step
     return;
   }
   if (src_step == 1 && dst_step == 1) {
-    // Few columns, each with its scale, without gaps between the rows: several rows at once fill the vectors.
-    constexpr index_t vector = 64, enough = 256, most = 512;
-    if (t.col_scale != 0 && t.rows > 1 && t.cols < enough && t.cols % vector != 0 && t.src_stride == t.cols &&
-        t.dst_stride == t.cols && t.row_index == t.cols && t.col_index == 1) {
-      index_t step = 1;
-      while (step * t.cols % vector != 0) step *= 2;
-      index_t const fold = step * t.cols <= most ? most / t.cols / step * step : most / t.cols;
+    index_t const fold = t.col_scale != 0 && t.src_stride == t.cols && t.dst_stride == t.cols && t.row_index == t.cols &&
+                                 t.col_index == 1
+                             ? rows_to_fold(t.rows, t.cols)
+                             : 1;
+    if (fold > 1) {
       index_t const rows = t.rows, whole = rows / fold;
       t.period = t.cols;
       t.cols *= fold, t.src_stride *= fold, t.dst_stride *= fold, t.row_index *= fold;
       t.rows = whole;
-      if (whole > 0) counts += quantize_rectangle<Form>(t, rounding, cap);
+      counts += quantize_rectangle<Form>(t, rounding, cap);
       t.src += whole * t.src_stride, t.dst += whole * t.dst_stride;
       t.first_index += static_cast<std::uint64_t>(whole * t.row_index);
       t.rows = 1, t.cols = (rows - whole * fold) * t.period;
@@ -106,74 +104,6 @@ conversion_counts quantize_box(any_view<Src const> const& src, any_view<Dst> con
   return counts;
 }
 
-template <class Granularity, class T>
-QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 1>) noexcept {
-  return grid_of<Granularity>(v.extent[0]);
-}
-template <class Granularity, class T>
-QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 2>) noexcept {
-  return grid_of<Granularity>(v.extent[0], v.extent[1]);
-}
-template <class Granularity, class T>
-QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 4>) noexcept {
-  return grid_of<Granularity>(v.extent[0], v.extent[1], v.extent[2], v.extent[3]);
-}
-
-template <class View>
-inline constexpr int rank_of = 0;
-template <class T>
-inline constexpr int rank_of<vector_view<T>> = 1;
-template <class T>
-inline constexpr int rank_of<matrix_view<T>> = 2;
-template <class T>
-inline constexpr int rank_of<tensor_view<T>> = 4;
-
-template <class View>
-struct element_of;
-template <template <class> class View, class T>
-struct element_of<View<T>> {
-  using type = T;
-};
-template <class View>
-using element_t = typename element_of<View>::type;
-
-/// The number of elements where src and dst are lines without gaps that share no memory, else 0.
-template <class Src, class Dst>
-QUERN_INLINE index_t line_apart(Src const* src, Dst const* dst, index_t n) noexcept {
-  auto const s = reinterpret_cast<std::uintptr_t>(src), d = reinterpret_cast<std::uintptr_t>(dst);
-  std::uintptr_t const size = static_cast<std::uintptr_t>(n);
-  return n > 0 && s != 0 && d != 0 && (s + size * sizeof(Src) <= d || d + size * sizeof(Dst) <= s) ? n : 0;
-}
-template <class Src, class Dst>
-QUERN_INLINE index_t line_of(vector_view<Src> src, vector_view<Dst> dst) noexcept {
-  return src.size == dst.size && src.stride == 1 && dst.stride == 1 ? line_apart(src.data, dst.data, src.size) : 0;
-}
-template <class Src, class Dst>
-QUERN_INLINE index_t line_of(matrix_view<Src> src, matrix_view<Dst> dst) noexcept {
-  return src.rows == dst.rows && src.cols == dst.cols && src.rows > 0 && src.contiguous() && dst.contiguous()
-             ? line_apart(src.data, dst.data, src.rows * src.cols)
-             : 0;
-}
-template <class Src, class Dst>
-QUERN_INLINE index_t line_of(tensor_view<Src> src, tensor_view<Dst> dst) noexcept {
-  return src.n == dst.n && src.h == dst.h && src.w == dst.w && src.c == dst.c && !src.empty() && src.contiguous() && dst.contiguous()
-             ? line_apart(src.data, dst.data, src.size())
-             : 0;
-}
-
-/// The same view of const elements.
-template <class T>
-  requires(!std::is_const_v<T>)
-QUERN_INLINE constexpr any_view<T const> any_const(any_view<T> const& v) noexcept {
-  any_view<T const> r{v.data, v.rank};
-  for (int a = 0; a < 4; ++a) r.extent[a] = v.extent[a], r.stride[a] = v.stride[a];
-  return r;
-}
-template <class T>
-QUERN_INLINE constexpr any_view<T const> any_const(any_view<T const> const& v) noexcept {
-  return v;
-}
-
 /// Every case, with every check.
 template <class Form, class Scheme, class SrcType, class Src, class Dst, class Rounding>
 QUERN_NOINLINE conversion_counts quantize_any(Src src, params_view p, Dst dst, Rounding rounding, isa cap) {
@@ -187,15 +117,6 @@ QUERN_NOINLINE conversion_counts quantize_any(Src src, params_view p, Dst dst, R
 }
 
 }  // inline namespace QUERN_ABI
-
-/// vector_view, matrix_view or tensor_view.
-template <class V>
-concept strided_view = (rank_of<V> != 0);
-/// The same of real numbers, or of codes.
-template <class V>
-concept real_view = strided_view<V> && real<std::remove_const_t<element_t<V>>>;
-template <class V>
-concept code_view = strided_view<V> && quantized_storage<std::remove_const_t<element_t<V>>>;
 
 }  // namespace detail
 

@@ -117,47 +117,37 @@ QUERN_INLINE V low_part(V scale, V inverse) {
     return scale;
 }
 
-/// Constants of one scale in all lanes.
+/// round(src / scale) with one scale. `zero` is zero_point - q_min.
+template <class Form, class Rounding>
 struct one_scale {
-  f32s inverse_, low_;
-  std::int32_t zero;  ///< zero_point - q_min
-  QUERN_INLINE f32s inverse(index_t) const { return inverse_; }
-  QUERN_INLINE f32s low(index_t) const { return low_; }
+  f32s inverse, low;
+  std::int32_t zero;
+  template <class Src>
+  QUERN_INLINE i32s steps(Src const* src, index_t j) const {
+    return to_i32(scaled<Form>(load(src + j), inverse, low), Rounding{});
+  }
+  QUERN_INLINE words zero_words(index_t) const { return broadcast_word(static_cast<std::int16_t>(zero)); }
+  QUERN_INLINE i32s zero_dwords(index_t) const { return broadcast(zero); }
 };
-/// Constants of a scale for each column. `zeros` are dwords, or words in the private order of pack_signed.
+/// The same with a scale for each column; the words are in the private order of pack_signed.
+template <class Form, class Rounding>
 struct many_scales {
   float const *inverses, *lows;
   std::int32_t const* dwords;
   std::int16_t const* words_;
-  QUERN_INLINE f32s inverse(index_t j) const { return load(inverses + j); }
-  QUERN_INLINE f32s low(index_t j) const { return load(lows + j); }
+  template <class Src>
+  QUERN_INLINE i32s steps(Src const* src, index_t j) const {
+    return to_i32(scaled<Form>(load(src + j), load(inverses + j), load(lows + j)), Rounding{});
+  }
+  QUERN_INLINE words zero_words(index_t j) const { return load_private(words_ + j); }
+  QUERN_INLINE i32s zero_dwords(index_t j) const { return load(dwords + j); }
 };
-
-template <class Form, class Rounding, class Src, class Scales>
-QUERN_INLINE i32s steps_of(Src const* src, index_t j, Scales const& s) {
-  return to_i32(scaled<Form>(load(src + j), s.inverse(j), s.low(j)), Rounding{});
-}
-
-template <class Scales>
-QUERN_INLINE words zero_words(Scales const& s, [[maybe_unused]] index_t j) {
-  if constexpr (std::is_same_v<Scales, one_scale>)
-    return broadcast_word(static_cast<std::int16_t>(s.zero));
-  else
-    return load_private(s.words_ + j);
-}
-template <class Scales>
-QUERN_INLINE i32s zero_dwords(Scales const& s, index_t j) {
-  if constexpr (std::is_same_v<Scales, one_scale>)
-    return broadcast(s.zero);
-  else
-    return load(s.dwords + j);
-}
 
 /// Whole blocks of n elements; returns whether one may be outside of q_min .. q_max. `Centered`: s8 and no zero point, which
 /// packing alone brings home. `narrow`: the range lacks one code. Only where Rare is set are narrow and streaming looked at: a
 /// branch takes one of the two vector ports.
-template <class Form, class Rounding, bool Centered, bool Rare, class Src, class Dst, class Scales>
-QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales const& s, std::int32_t q_min, std::int32_t q_max,
+template <bool Centered, bool Rare, class Src, class Dst, class Scales>
+QUERN_INLINE bool pack_blocks(Src const* src, Dst* dst, index_t n, Scales const& s, std::int32_t q_min, std::int32_t q_max,
                                   [[maybe_unused]] bool narrow, [[maybe_unused]] bool streaming) {
   std::int32_t const forbidden = ~((q_max - q_min) | (Rare && narrow ? 1 : 0));
   if constexpr (sizeof(Dst) == 1) {
@@ -165,11 +155,10 @@ QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales co
     words const one = broadcast_word(1);
     bytes const lowest = broadcast_byte(static_cast<std::int8_t>(q_min));
     for (index_t j = 0; j < n; j += 4 * lanes) {
-      words const w0 = pack_signed(steps_of<Form, Rounding>(src, j, s), steps_of<Form, Rounding>(src, j + lanes, s));
-      words const w1 =
-          pack_signed(steps_of<Form, Rounding>(src, j + 2 * lanes, s), steps_of<Form, Rounding>(src, j + 3 * lanes, s));
+      words const w0 = pack_signed(s.steps(src, j), s.steps(src, j + lanes));
+      words const w1 = pack_signed(s.steps(src, j + 2 * lanes), s.steps(src, j + 3 * lanes));
       // Wrapping will do (and has two ports, saturating one): what overflows has its top bit set, which is forbidden.
-      words const u0 = add(w0, zero_words(s, j)), u1 = add(w1, zero_words(s, j + 2 * lanes));
+      words const u0 = add(w0, s.zero_words(j)), u1 = add(w1, s.zero_words(j + 2 * lanes));
       seen = or3(seen, u0, u1);
       if (Rare && narrow)
         seen = or3(seen, add(u0, one), add(u1, one));
@@ -191,8 +180,8 @@ QUERN_INLINE bool quantize_blocks(Src const* src, Dst* dst, index_t n, Scales co
     words const lowest = broadcast_word(static_cast<std::int16_t>(q_min));
     for (index_t j = 0; j < n; j += 4 * lanes)
       for (index_t k = j; k < j + 4 * lanes; k += 2 * lanes) {
-        i32s const u0 = add(steps_of<Form, Rounding>(src, k, s), zero_dwords(s, k));
-        i32s const u1 = add(steps_of<Form, Rounding>(src, k + lanes, s), zero_dwords(s, k + lanes));
+        i32s const u0 = add(s.steps(src, k), s.zero_dwords(k));
+        i32s const u1 = add(s.steps(src, k + lanes), s.zero_dwords(k + lanes));
         seen = or3(seen, u0, u1);
         if (Rare && narrow)
           seen = or3(seen, add(u0, one), add(u1, one));
@@ -242,7 +231,7 @@ QUERN_NOINLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t
         (!divides || !has_fma || quern::detail::exact_in_two_steps<Rounding>(scale, span.bits))) {
       float const inverse = 1.0f / scale;
       float const low = !divides ? 0.0f : has_fma ? quern::detail::low_part_of_inverse(scale, inverse) : scale;
-      inner::one_scale const s{broadcast(inverse), broadcast(low), zero_point - q_min};
+      inner::one_scale<Form, Rounding> const s{broadcast(inverse), broadcast(low), zero_point - q_min};
       bool const streaming = n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
       bool const rare = streaming || span.narrow, centered = std::is_same_v<Dst, std::int8_t> && zero_point == 0;
       if (streaming) {  // up to the first aligned element
@@ -253,14 +242,11 @@ QUERN_NOINLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t
       for (index_t size; (size = (n - done < chunk ? n - done : chunk) & ~(block - 1)) > 0; done += size) {
         bool outside;
         if (centered && !rare)
-          outside = inner::quantize_blocks<Form, Rounding, sizeof(Dst) == 1, false>(src + done, dst + done, size, s, q_min, q_max,
-                                                                                   false, false);
+          outside = inner::pack_blocks<sizeof(Dst) == 1, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
         else if (!rare)
-          outside =
-              inner::quantize_blocks<Form, Rounding, false, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
+          outside = inner::pack_blocks<false, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
         else
-          outside = inner::quantize_blocks<Form, Rounding, false, true>(src + done, dst + done, size, s, q_min, q_max, span.narrow,
-                                                                        streaming);
+          outside = inner::pack_blocks<false, true>(src + done, dst + done, size, s, q_min, q_max, span.narrow, streaming);
         if (outside) [[unlikely]]
           plainly(done, size);
       }
@@ -277,7 +263,7 @@ template <class Form, class Src, class Dst, class Rounding>
 QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
   using real = arithmetic_of<Src>;
   constexpr bool divides = std::is_same_v<Form, divide>;
-  constexpr index_t block = 4 * lanes, most_columns = 512;
+  constexpr index_t block = 4 * lanes, most_columns = quern::detail::most_columns;
   std::int32_t const q_min = t.q_min, q_max = t.q_max;
   conversion_counts counts;
   alignas(64) float scales[most_columns + block];
@@ -322,15 +308,15 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
         }
         for (index_t j = 0; j < whole && sizeof(Dst) == 1; j += 2 * lanes)
           store_private(words_ + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
-        inner::many_scales const s{inverses, divides ? lows : inverses, dwords, words_};
+        inner::many_scales<Form, Rounding> const s{inverses, divides ? lows : inverses, dwords, words_};
         for (index_t i = 0; i < t.rows; ++i) {
           Src const* const src = t.src + i * t.src_stride + first;
           Dst* const dst = t.dst + i * t.dst_stride + first;
           bool outside;
           if (!span.narrow)
-            outside = inner::quantize_blocks<Form, Rounding, false, false>(src, dst, whole, s, q_min, q_max, false, false);
+            outside = inner::pack_blocks<false, false>(src, dst, whole, s, q_min, q_max, false, false);
           else
-            outside = inner::quantize_blocks<Form, Rounding, false, true>(src, dst, whole, s, q_min, q_max, true, false);
+            outside = inner::pack_blocks<false, true>(src, dst, whole, s, q_min, q_max, true, false);
           if (outside) [[unlikely]]
             plainly(i, 0, whole);
           if (whole < n) plainly(i, whole, n - whole);

@@ -5,6 +5,7 @@
 #include "../simd/simd.hpp"
 #include "exact_division.hpp"
 #include "quantize_task.hpp"
+#include "walk.hpp"
 
 QUERN_FP_BEGIN
 namespace quern {

@@ -235,6 +235,150 @@ void for_each_rectangle(walk_box const& box, F const& f, int axis = 0, index_t s
     for_each_rectangle(box, f, axis + 1, src + i * a.src, dst + i * a.dst, scale + i * a.scale, index + i * a.index);
 }
 
+/// Columns that a kernel with a scale for each takes at once.
+inline constexpr index_t most_columns = 512;
+
+/// Several rows with few columns, a scale for each column and no gaps are longer rows whose scales repeat: how many of them fill
+/// whole vectors of 64. 1 where that gains nothing.
+QUERN_INLINE constexpr index_t rows_to_fold(index_t rows, index_t cols) noexcept {
+  if (rows <= 1 || cols >= 256 || cols % 64 == 0) return 1;
+  index_t step = 1;
+  while (step * cols % 64 != 0) step *= 2;
+  index_t const most = most_columns / cols;
+  index_t const fold = step <= most ? most / step * step : most;
+  return fold < rows ? fold : rows;
+}
+
+/// Calls f(src, dst, n, scale, step, period) for lines of contiguous elements; element j has the scale number
+/// scale + (j % period) * step. n <= most_columns where step is not 0.
+template <class Src, class Dst, class F>
+void for_each_line_of(Src const* src, Dst* dst, walk_axis row, walk_axis col, index_t scale, F const& f) {
+  index_t const most = col.scale != 0 ? most_columns : 1024;
+  if (col.src == 1 && col.dst == 1) {
+    if (col.scale == 0) {
+      for (index_t i = 0; i < row.extent; ++i) f(src + i * row.src, dst + i * row.dst, col.extent, scale + i * row.scale, 0, 1);
+      return;
+    }
+    if (row.scale == 0 && row.src == col.extent && row.dst == col.extent) {
+      index_t const fold = rows_to_fold(row.extent, col.extent), size = fold * col.extent, all = row.extent * col.extent;
+      if (fold > 1) {
+        for (index_t at = 0; at < all; at += size)
+          f(src + at, dst + at, all - at < size ? all - at : size, scale, col.scale, col.extent);
+        return;
+      }
+    }
+    for (index_t j = 0; j < col.extent; j += most) {
+      index_t const n = col.extent - j < most ? col.extent - j : most;
+      for (index_t i = 0; i < row.extent; ++i)
+        f(src + i * row.src + j, dst + i * row.dst + j, n, scale + i * row.scale + j * col.scale, col.scale, n);
+    }
+    return;
+  }
+  alignas(64) Src in[1024];
+  alignas(64) Dst out[1024];
+  for (index_t j = 0; j < col.extent; j += most)
+    for (index_t i = 0; i < row.extent; ++i) {
+      index_t const n = col.extent - j < most ? col.extent - j : most;
+      Src const* const s = src + i * row.src + j * col.src;
+      Dst* const d = dst + i * row.dst + j * col.dst;
+      if (col.src != 1)
+        for (index_t k = 0; k < n; ++k) in[k] = s[k * col.src];
+      f(col.src == 1 ? s : static_cast<Src const*>(in), col.dst == 1 ? d : static_cast<Dst*>(out), n,
+        scale + i * row.scale + j * col.scale, col.scale, n);
+      if (col.dst != 1)
+        for (index_t k = 0; k < n; ++k) d[k * col.dst] = out[k];
+    }
+}
+
+/// The same for two views and a grid of scales over them.
+template <class Src, class Dst, int Rank, class F>
+void for_each_line(any_view<Src const> const& src, any_view<Dst> const& dst, scale_grid<Rank> const& grid, F const& f) {
+  cut_groups(box_of(src, dst, grid), grid, 0, [&](walk_box box) {
+    simplify(box);
+    for_each_rectangle(box, [&](index_t s, index_t d, index_t scale, index_t) {
+      for_each_line_of(src.data + s, dst.data + d, box.axis[box.rank - 2], box.axis[box.rank - 1], scale, f);
+    });
+  });
+}
+
+template <class Granularity, class T>
+QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 1>) noexcept {
+  return grid_of<Granularity>(v.extent[0]);
+}
+template <class Granularity, class T>
+QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 2>) noexcept {
+  return grid_of<Granularity>(v.extent[0], v.extent[1]);
+}
+template <class Granularity, class T>
+QUERN_INLINE constexpr auto grid_over(any_view<T> const& v, std::integral_constant<int, 4>) noexcept {
+  return grid_of<Granularity>(v.extent[0], v.extent[1], v.extent[2], v.extent[3]);
+}
+
+template <class View>
+inline constexpr int rank_of = 0;
+template <class T>
+inline constexpr int rank_of<vector_view<T>> = 1;
+template <class T>
+inline constexpr int rank_of<matrix_view<T>> = 2;
+template <class T>
+inline constexpr int rank_of<tensor_view<T>> = 4;
+
+template <class View>
+struct element_of;
+template <template <class> class View, class T>
+struct element_of<View<T>> {
+  using type = T;
+};
+template <class View>
+using element_t = typename element_of<View>::type;
+
+/// The number of elements where src and dst are lines without gaps that share no memory, else 0.
+template <class Src, class Dst>
+QUERN_INLINE index_t line_apart(Src const* src, Dst const* dst, index_t n) noexcept {
+  auto const s = reinterpret_cast<std::uintptr_t>(src), d = reinterpret_cast<std::uintptr_t>(dst);
+  std::uintptr_t const size = static_cast<std::uintptr_t>(n);
+  return n > 0 && s != 0 && d != 0 && (s + size * sizeof(Src) <= d || d + size * sizeof(Dst) <= s) ? n : 0;
+}
+template <class Src, class Dst>
+QUERN_INLINE index_t line_of(vector_view<Src> src, vector_view<Dst> dst) noexcept {
+  return src.size == dst.size && src.stride == 1 && dst.stride == 1 ? line_apart(src.data, dst.data, src.size) : 0;
+}
+template <class Src, class Dst>
+QUERN_INLINE index_t line_of(matrix_view<Src> src, matrix_view<Dst> dst) noexcept {
+  return src.rows == dst.rows && src.cols == dst.cols && src.rows > 0 && src.contiguous() && dst.contiguous()
+             ? line_apart(src.data, dst.data, src.rows * src.cols)
+             : 0;
+}
+template <class Src, class Dst>
+QUERN_INLINE index_t line_of(tensor_view<Src> src, tensor_view<Dst> dst) noexcept {
+  return src.n == dst.n && src.h == dst.h && src.w == dst.w && src.c == dst.c && !src.empty() && src.contiguous() && dst.contiguous()
+             ? line_apart(src.data, dst.data, src.size())
+             : 0;
+}
+
+/// The same view of const elements.
+template <class T>
+  requires(!std::is_const_v<T>)
+QUERN_INLINE constexpr any_view<T const> any_const(any_view<T> const& v) noexcept {
+  any_view<T const> r{v.data, v.rank};
+  for (int a = 0; a < 4; ++a) r.extent[a] = v.extent[a], r.stride[a] = v.stride[a];
+  return r;
+}
+template <class T>
+QUERN_INLINE constexpr any_view<T const> any_const(any_view<T const> const& v) noexcept {
+  return v;
+}
+
 }  // inline namespace QUERN_ABI
+
+/// vector_view, matrix_view or tensor_view.
+template <class V>
+concept strided_view = (rank_of<V> != 0);
+/// The same of real numbers, or of codes.
+template <class V>
+concept real_view = strided_view<V> && real<std::remove_const_t<element_t<V>>>;
+template <class V>
+concept code_view = strided_view<V> && quantized_storage<std::remove_const_t<element_t<V>>>;
+
 }  // namespace detail
 }  // namespace quern
