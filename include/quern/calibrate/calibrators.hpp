@@ -4,6 +4,7 @@
 //
 //     static constexpr char const* name;
 //     template <scheme S> real_range range(histogram const&) const;      the range for S's codes, 0.0 inside or at an end
+//     real_range range(histogram const&, code_facts const&) const;       the same; compiled once for all schemes
 //
 // Where the scheme is symmetric only max(-min, max) matters. A new calibrator is one struct and one line in the list below.
 // All refuse a histogram without a finite value (errc::argument), and return {0, 0} when all values are 0.
@@ -20,6 +21,23 @@
 QUERN_FP_BEGIN
 
 namespace quern::calibrate {
+
+/// What a calibrator asks of a scheme.
+struct code_facts {
+  int bits;
+  std::int32_t q_min, q_max;
+  bool fixed_zero_point;
+  scale_zero_point (*choose_with)(real_range);
+
+  QUERN_INLINE scale_zero_point choose(real_range r) const { return choose_with(r); }
+};
+
+inline namespace QUERN_ABI {
+template <scheme S>
+inline constexpr code_facts facts_of{S::code::bits, S::q_min, S::q_max, S::fixed_zero_point,
+                                     [](real_range r) { return S::choose(r, {}); }};
+}  // inline namespace QUERN_ABI
+
 namespace detail {
 inline namespace QUERN_ABI {
 
@@ -52,15 +70,13 @@ inline index_t used(buffer<std::uint64_t> const& counts) {
   return n;
 }
 /// The values that a density is fitted to. The zeros of one-sided data are what a ReLU cut off: no part of the remaining half.
-template <scheme S>
-double values_for_scale(histogram const& h) noexcept {
+inline double values_for_scale(histogram const& h) noexcept {
   std::int64_t const nonzero = h.count() - h.zero_count();
   return static_cast<double>(one_sided(h.range()) && nonzero > 0 ? nonzero : h.count());
 }
 /// Levels that S has for |x|, as bits of a symmetric code: 8 for s8 and for a signed range in u8, 9 for u8 on non-negative data.
-template <scheme S>
-int symmetric_bits(real_range data) noexcept {
-  return S::code::bits + (!S::fixed_zero_point && one_sided(data) ? 1 : 0);
+inline int symmetric_bits(code_facts const& s, real_range data) noexcept {
+  return s.bits + (!s.fixed_zero_point && one_sided(data) ? 1 : 0);
 }
 
 }  // inline namespace QUERN_ABI
@@ -73,6 +89,9 @@ struct by_min_max {
   static constexpr char const* name = "min_max";
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const&) const {
     detail::check_not_empty("by_min_max", h);
     return h.range();
   }
@@ -87,12 +106,15 @@ struct by_percentile {
 
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     if (!(percent > 50 && percent <= 100))
       fail(errc::argument, "by_percentile: percent is ", percent, "; it must be above 50 and at most 100.");
     detail::check_not_empty("by_percentile", h);
     real_range const data = h.range();
     double const total = static_cast<double>(h.count());
-    bool const fold = S::fixed_zero_point || detail::one_sided(data);
+    bool const fold = s.fixed_zero_point || detail::one_sided(data);
     double const allowed = total * (100 - percent) / 100 * (fold ? 1.0 : 0.5);
     auto const edge = [&](auto count_of) {  // going inwards, the last edge with at most `allowed` values outside
       double outside = 0;
@@ -113,11 +135,14 @@ struct by_entropy {
   static constexpr char const* name = "entropy";
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     detail::check_not_empty("by_entropy", h);
     real_range const data = h.range();
     buffer<std::uint64_t> const counts = detail::folded(h);
     index_t const size = detail::used(counts);
-    int const bits = detail::symmetric_bits<S>(data) < 12 ? detail::symmetric_bits<S>(data) : 12;
+    int const bits = detail::symmetric_bits(s, data) < 12 ? detail::symmetric_bits(s, data) : 12;
     entropy_options o;
     o.bits = bits;
     o.first_candidate = index_t{1} << (bits - 1);
@@ -132,6 +157,9 @@ struct by_l2_search {
   static constexpr char const* name = "l2_search";
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     detail::check_not_empty("by_l2_search", h);
     real_range const data = h.range();
     if (detail::magnitude_of(data) == 0) return data;
@@ -140,7 +168,7 @@ struct by_l2_search {
     while (h.bin(last) == 0) --last;
     buffer<double> counts(last - first + 1);
     for (index_t i = first; i <= last; ++i) counts[i - first] = static_cast<double>(h.bin(i));
-    bin_span const kept = l2_search(vector_view<double const>{counts.data(), counts.size(), 1}, h.width(), S::code::bits);
+    bin_span const kept = l2_search(vector_view<double const>{counts.data(), counts.size(), 1}, h.width(), s.bits);
     float const low = static_cast<float>(static_cast<double>(first + kept.first) * h.width());
     float const high = static_cast<float>(static_cast<double>(first + kept.last + 1) * h.width());
     return {low < data.min ? data.min : low, high > data.max ? data.max : high};
@@ -156,6 +184,9 @@ struct by_lp {
 
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     if (!(p >= 0.5 && p <= 16)) fail(errc::argument, "by_lp: p is ", p, "; it must be 0.5 to 16.");
     if (!(lowest > 0 && lowest <= 1)) fail(errc::argument, "by_lp: lowest is ", lowest, "; it must be above 0 and at most 1.");
     detail::check_not_empty("by_lp", h);
@@ -165,17 +196,16 @@ struct by_lp {
     real_range best = data;
     for (int percent = 100; percent >= static_cast<int>(100 * lowest + 0.5); --percent) {
       real_range const candidate{static_cast<float>(data.min * percent / 100), static_cast<float>(data.max * percent / 100)};
-      double const e = error<S>(h, candidate, percent == 100 ? __builtin_inf() : least);
+      double const e = error(h, s, candidate, percent == 100 ? __builtin_inf() : least);
       if (percent == 100 || e < least) least = e, best = candidate;
     }
     return best;
   }
 
  private:
-  template <scheme S>
-  double error(histogram const& h, real_range candidate, double give_up) const {
-    scale_zero_point const q = S::choose(candidate, {});
-    double const low = (static_cast<double>(S::q_min) - q.zero_point) * q.scale, high = (static_cast<double>(S::q_max) - q.zero_point) * q.scale;
+  double error(histogram const& h, code_facts const& s, real_range candidate, double give_up) const {
+    scale_zero_point const q = s.choose(candidate);
+    double const low = (static_cast<double>(s.q_min) - q.zero_point) * q.scale, high = (static_cast<double>(s.q_max) - q.zero_point) * q.scale;
     double sum = 0;
     for (index_t i = -h.half_bins(); i < h.half_bins() && sum < give_up; ++i) {
       if (h.bin(i) == 0) continue;
@@ -193,7 +223,10 @@ struct by_mse {
   static constexpr char const* name = "mse";
   template <scheme S>
   real_range range(histogram const& h) const {
-    return by_lp{.p = 2}.template range<S>(h);
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
+    return by_lp{.p = 2}.range(h, s);
   }
 };
 
@@ -202,21 +235,24 @@ struct by_aciq_laplace {
   static constexpr char const* name = "aciq_laplace";
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     detail::check_not_empty("by_aciq_laplace", h);
     real_range const data = h.range();
-    if (S::fixed_zero_point || detail::one_sided(data)) {
+    if (s.fixed_zero_point || detail::one_sided(data)) {
       // around 0: E|x|, every bin at its middle
       double sum = 0;
       for (index_t i = 0; i < h.half_bins(); ++i)
         sum += rounded((static_cast<double>(i) + 0.5) * h.width() * static_cast<double>(h.bin(i) + h.bin(-1 - i)));
-      double const b = sum / detail::values_for_scale<S>(h);
-      return detail::around_zero(b * aciq_laplace(detail::symmetric_bits<S>(data)), data);
+      double const b = sum / detail::values_for_scale(h);
+      return detail::around_zero(b * aciq_laplace(detail::symmetric_bits(s, data)), data);
     }
     double const mean = h.mean();
     double sum = 0;
     for (index_t i = -h.half_bins(); i < h.half_bins(); ++i)
       sum += rounded(abs_of((static_cast<double>(i) + 0.5) * h.width() - mean) * static_cast<double>(h.bin(i)));
-    double const clip = sum / static_cast<double>(h.count()) * aciq_laplace(S::code::bits);
+    double const clip = sum / static_cast<double>(h.count()) * aciq_laplace(s.bits);
     return cut(mean - clip, mean + clip, data);
   }
   static real_range cut(double low, double high, real_range data) noexcept {
@@ -229,13 +265,16 @@ struct by_aciq_gaussian {
   static constexpr char const* name = "aciq_gaussian";
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     detail::check_not_empty("by_aciq_gaussian", h);
     real_range const data = h.range();
-    if (S::fixed_zero_point || detail::one_sided(data)) {
-      double const n = static_cast<double>(h.count()) / detail::values_for_scale<S>(h);
-      return detail::around_zero(sqrt_of(h.mean_square() * n) * aciq_gaussian(detail::symmetric_bits<S>(data)), data);
+    if (s.fixed_zero_point || detail::one_sided(data)) {
+      double const n = static_cast<double>(h.count()) / detail::values_for_scale(h);
+      return detail::around_zero(sqrt_of(h.mean_square() * n) * aciq_gaussian(detail::symmetric_bits(s, data)), data);
     }
-    double const clip = sqrt_of(h.variance()) * aciq_gaussian(S::code::bits);
+    double const clip = sqrt_of(h.variance()) * aciq_gaussian(s.bits);
     return by_aciq_laplace::cut(h.mean() - clip, h.mean() + clip, data);
   }
 };
@@ -246,30 +285,33 @@ struct by_exact_grid {
   static constexpr char const* name = "exact_grid";
   template <scheme S>
   real_range range(histogram const& h) const {
+    return range(h, facts_of<S>);
+  }
+  real_range range(histogram const& h, code_facts const& s) const {
     detail::check_not_empty("by_exact_grid", h);
     real_range const data = h.range();
     if (detail::magnitude_of(data) == 0) return data;
     empirical const density(h);
     auto const at = [&](int zero_point) {
-      return optimal_grid(density, uniform_grid{static_cast<double>(S::q_min) - zero_point, S::q_max - S::q_min + 1});
+      return optimal_grid(density, uniform_grid{static_cast<double>(s.q_min) - zero_point, s.q_max - s.q_min + 1});
     };
-    int zero_point = S::choose(data, {}).zero_point;
+    int zero_point = s.choose(data).zero_point;
     grid_optimum best = at(zero_point);
-    if constexpr (!S::fixed_zero_point) {
-      for (int move = (S::q_max - S::q_min + 1) / 8; move >= 1; move /= 2) {
+    if (!s.fixed_zero_point) {
+      for (int move = (s.q_max - s.q_min + 1) / 8; move >= 1; move /= 2) {
         for (bool better = true; better;) {
           better = false;
           for (int side = -1; side <= 1; side += 2) {
             int const candidate = zero_point + side * move;
-            if (candidate < S::q_min || candidate > S::q_max) continue;
+            if (candidate < s.q_min || candidate > s.q_max) continue;
             grid_optimum const o = at(candidate);
             if (o.mse < best.mse) best = o, zero_point = candidate, better = true;
           }
         }
       }
     }
-    return {static_cast<float>(best.step * (static_cast<double>(S::q_min) - zero_point)),
-            static_cast<float>(best.step * (static_cast<double>(S::q_max) - zero_point))};
+    return {static_cast<float>(best.step * (static_cast<double>(s.q_min) - zero_point)),
+            static_cast<float>(best.step * (static_cast<double>(s.q_max) - zero_point))};
   }
 };
 

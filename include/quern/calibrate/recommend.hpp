@@ -88,15 +88,15 @@ inline concern concerns_of(histogram const& h) noexcept {
 struct measured_error {
   double mse = 0, signal = 0, clip_share = 0;
 };
-template <scheme S, class T>
-measured_error measure(vector_view<T> data, scale_zero_point q) {
+template <class T>
+measured_error measure(vector_view<T> data, code_facts const& s, scale_zero_point q) {
   double sum = 0, signal = 0;
   std::int64_t clipped = 0, count = 0;
   for (index_t i = 0; i < data.size; ++i) {
     float const x = static_cast<float>(data[i]);
     if (!is_finite(x)) continue;
     float const code = round_to::half_even::to_integral(x / q.scale) + static_cast<float>(q.zero_point);
-    float const kept = code < S::q_min ? static_cast<float>(S::q_min) : code > S::q_max ? static_cast<float>(S::q_max) : code;
+    float const kept = code < static_cast<float>(s.q_min) ? static_cast<float>(s.q_min) : code > static_cast<float>(s.q_max) ? static_cast<float>(s.q_max) : code;
     clipped += kept != code;
     double const e = rounded((static_cast<double>(kept) - q.zero_point) * q.scale) - x;
     sum += rounded(e * e);
@@ -113,15 +113,14 @@ measured_error measure(vector_view<T> data, scale_zero_point q) {
 ///     auto r = recommend<asymmetric<u8>>(h, activations);      r.best.params.scale, r.best.name, r.concerns
 ///
 /// A histogram without values yields scale 1 and `concern::empty`: nothing is refused, everything is reported.
-template <scheme S, class T = float const>
-recommendation recommend(histogram const& h, vector_view<T> data = {}) {
-  static_assert(S::granularity::single, "quern::calibrate::recommend: one histogram makes one scale; use per_tensor schemes, channel by channel.");
+template <class T = float const>
+recommendation recommend(histogram const& h, code_facts const& s, vector_view<T> data = {}) {
   recommendation r;
   r.concerns = concerns_of(h);
   r.values = h.count();
   r.batches = h.batches();
   if (any(r.concerns & (concern::empty | concern::all_zero))) {
-    r.best = {"none", S::choose(real_range{}, {}), 0, 0, 0};
+    r.best = {"none", s.choose(real_range{}), 0, 0, 0};
     return r;
   }
   empirical const density(h);
@@ -130,14 +129,14 @@ recommendation recommend(histogram const& h, vector_view<T> data = {}) {
     if (r.count == recommendation::capacity) return;
     proposal p;
     p.name = calibrator::name;
-    p.params = S::choose(calibrator{}.template range<S>(h), {});
-    uniform_grid const grid{static_cast<double>(S::q_min) - p.params.zero_point, S::q_max - S::q_min + 1};
+    p.params = s.choose(calibrator{}.range(h, s));
+    uniform_grid const grid{static_cast<double>(s.q_min) - p.params.zero_point, s.q_max - s.q_min + 1};
     double const mse = grid_mse(density, grid, p.params.scale);
     p.predicted_sqnr = decibel(h.mean_square() / (mse > 0 ? mse : h.mean_square() * 1e-20));
     p.clip_share = density.outside((grid.first - 0.5) * p.params.scale, (grid.last() + 0.5) * p.params.scale);
     if (p.clip_share < 0) p.clip_share = 0;
     if (data.size > 0) {
-      measured_error const m = measure<S>(data, p.params);
+      measured_error const m = measure(data, s, p.params);
       p.measured_sqnr = decibel(m.signal / (m.mse > 0 ? m.mse : m.signal * 1e-20));
       p.clip_share = m.clip_share;
     }
@@ -147,6 +146,12 @@ recommendation recommend(histogram const& h, vector_view<T> data = {}) {
     r.all[r.count++] = p;
   });
   return r;
+}
+
+template <scheme S, class T = float const>
+recommendation recommend(histogram const& h, vector_view<T> data = {}) {
+  static_assert(S::granularity::single, "quern::calibrate::recommend: one histogram makes one scale; use per_tensor schemes, channel by channel.");
+  return recommend(h, facts_of<S>, data);
 }
 
 /// The same from the data alone: observes it as one batch.
