@@ -26,7 +26,8 @@ struct amx_blocks {
     b.k_block = pieces == 1 ? b.whole : round_up((b.whole + pieces - 1) / pieces, 64);
     b.per_segment = (b.whole + b.k_block - 1) / b.k_block;
     b.segments = (p.k + b.whole - 1) / b.whole;
-    b.blocks = b.segments * b.per_segment;
+    index_t const last = p.k - (b.segments - 1) * b.whole;  // the last segment may be shorter
+    b.blocks = (b.segments - 1) * b.per_segment + (last + b.k_block - 1) / b.k_block;
     b.tiles = (rows + 15) / 16;
     // Rows whose distance is a multiple of 1 KB fall into 4 of L1's 64 sets; a copy pays where 8 panels and more use it.
     bool const aliased = p.plain_stride % 1024 == 0 && p.n >= 256 && rows > 16;

@@ -31,7 +31,8 @@ struct gemm_blocks {
     b.k_block = pieces == 1 ? whole : round_up((whole + pieces - 1) / pieces, 64);
     b.per_segment = b.k_block > 0 ? (whole + b.k_block - 1) / b.k_block : 1;
     index_t const segments = whole > 0 ? (p.k + whole - 1) / whole : 1;
-    b.blocks = segments * b.per_segment;
+    index_t const last = p.k - (segments - 1) * whole;  // the last segment may be shorter
+    b.blocks = (segments - 1) * b.per_segment + (last > 0 ? (last + b.k_block - 1) / b.k_block : 1);
     index_t const tile_rows = largest_tile_rows(set);
     index_t const fit = half_of_l2 / (b.blocks * kernel::lhs_stride) / tile_rows * tile_rows;
     index_t const wanted = fit < 2 * tile_rows ? 2 * tile_rows : fit;

@@ -130,7 +130,7 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
     if (e.dst_zero_point < d::min || e.dst_zero_point > d::max)
       fail(errc::zero_point, "gemm: dst_zero_point is ", e.dst_zero_point, "; dst holds ", d::min, " to ", d::max, ".");
     auto const limits = integer_limits<Dst>::of(e.min, e.max);
-    if (!(e.min.value <= e.max.value) || limits.min > limits.max)
+    if (!(e.min.value <= e.max.value) || limits.min > limits.max || e.min.value > d::max || e.max.value < d::min)
       fail(errc::argument, "gemm: the clamp is [", e.min.value, ", ", e.max.value, "]; it must hold a value of dst.");
   } else if (!(e.min.value <= e.max.value)) {
     fail(errc::argument, "gemm: the clamp is [", e.min.value, ", ", e.max.value, "]; min must not be above max.");
