@@ -191,14 +191,18 @@ inline namespace QUERN_ABI {
 /// are encoded from the quotient and have no zero point. X: float, half, bfloat16, std::int32_t; S: float, half, bfloat16;
 /// Target: an integer code of 2 to 16 bits or a codec minifloat.
 /// @shapes  per tensor: one scale; per axis: as many as x has along `axis`; blocked: x's shape with ceil(D / block_size) there.
+/// C: convention::onnx, or onnx_runtime, whose kernel for blocks along any but the last axis converts to int32 before it saturates: what
+/// lies beyond 2^31 steps (NaN too) is then the lowest int32 plus the zero point modulo 2^32, the highest code if that is negative.
 /// @errors  shape, null, argument (axis), scale, zero_point.
-template <class Target, class X, class S>
+template <class Target, convention_policy C = convention::onnx, class X, class S>
 void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_storage_t<Target> const> zero_point,
                      nd_view<detail::onnx_storage_t<Target>> y, quantize_attributes const& a = {}, isa max_isa = isa::best) {
   using real_type = std::remove_const_t<S>;
   nd_view<std::remove_const_t<X> const> const x = x_;
   nd_view<real_type const> const scale = scale_;
   detail::check_linear("QuantizeLinear", x, scale, zero_point, y);
+  bool converts_early = false;  // ONNX Runtime: blocks with elements behind their axis
+  for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size != 0 && d < x.extents.rank; ++d) converts_early |= x.extents.dim[d] > 1;
   detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
     if constexpr (detail::is_minifloat<Target>) {
@@ -212,6 +216,12 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
       convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
       if constexpr (std::is_same_v<real_type, float> && std::is_same_v<std::remove_const_t<X>, float>) {
         quantize_as<convention::onnx, Target>(view(x.data + first, count), p, view(y.data + first, count), max_isa);
+        if constexpr (std::is_base_of_v<convention::onnx_runtime, C>) {
+          if (!converts_early) return;
+          for (index_t i = first; i < first + count; ++i)
+            if (float const steps = round_to::half_even::to_integral(x.data[i] / step); !(steps >= -2147483648.0f && steps < 2147483648.0f))
+              y.data[i] = saturate<Target>(wrap32(-2147483648ll + p.zero_point));
+        }
       } else {
         if (!(step > 0) || !is_finite(step)) fail(errc::scale, "QuantizeLinear: scale ", s, " is ", static_cast<double>(step), "; it must be positive and finite.");
         for (index_t i = first; i < first + count; ++i)
@@ -358,22 +368,14 @@ void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand co
 }
 
 /// QLinearAdd, QLinearMul, with numpy's broadcasting. `C`: onnx_runtime (x86), onnx_runtime_arm, onnx_runtime_portable.
-/// A one-element b is added by the broadcast kernel, which adds its share first. @errors shape, null, scale (arm).
+/// @errors shape, null, scale (arm).
 template <convention_policy C = convention::onnx_runtime, class T>
 void qlinear_add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, convention::affine py, nd_view<T> y) {
-  auto const f = C::template add<code_of_t<T>>(pa, pb, py);
-  if constexpr (std::is_same_v<decltype(f), convention::detail::mlas_add const>) {
-    if (b.size() == 1 && y.size() > 1 && b.data != nullptr) return unary(broadcast(a, y.extents), y, [g = f.with_scalar_rhs(*b.data)](std::int32_t q) { return g(q, 0); });
-    if (a.size() == 1 && y.size() > 1 && a.data != nullptr) {
-      auto const swapped = C::template add<code_of_t<T>>(pb, pa, py);
-      return unary(broadcast(b, y.extents), y, [g = swapped.with_scalar_rhs(*a.data)](std::int32_t q) { return g(q, 0); });
-    }
-  }
-  binary(a, b, y, f);
+  quern::add<C>(a, pa, b, pb, y, py);
 }
 template <convention_policy C = convention::onnx_runtime, class T>
 void qlinear_mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, convention::affine py, nd_view<T> y) {
-  mul<C>(a, pa, b, pb, y, py);
+  quern::mul<C>(a, pa, b, pb, y, py);
 }
 
 /// QLinearSigmoid. `Fused`: the FMA3 kernel's polynomial, which x86 CPUs since 2013 run.
@@ -411,7 +413,8 @@ void qlinear_global_average_pool(tensor_view<T const> x, convention::affine px, 
       y(b, 0, 0, c) = static_cast<T>(average(sum, static_cast<std::int32_t>(x.h * x.w)));
     }
 }
-/// Dequantize, average in float (in the order of the window's rows), quantize. `count_include_pad`: padding counts as 0.0.
+/// Dequantize, average in float (in the order of the window's rows), quantize with the zero point inside of the rounding.
+/// `count_include_pad`: padding counts as 0.0.
 template <class T>
 void qlinear_average_pool(tensor_view<T const> x, convention::affine px, pool_options const& o, convention::affine py, tensor_view<T> y,
                           bool count_include_pad = false) {
@@ -420,6 +423,7 @@ void qlinear_average_pool(tensor_view<T const> x, convention::affine px, pool_op
     fail(errc::shape, "QLinearAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x ", w.h.out, " x ", w.w.out, " x ", x.c, ".");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
   using ort = convention::onnx_runtime;
+  convention::detail::mlas_average const average{py, convention::limits_of<code_of_t<T>>};
   for (index_t b = 0; b < x.n; ++b)
     for (index_t i = 0; i < y.h; ++i)
       for (index_t j = 0; j < y.w; ++j) {
@@ -429,7 +433,7 @@ void qlinear_average_pool(tensor_view<T const> x, convention::affine px, pool_op
           float sum = 0;
           for (index_t ky = ty.first; ky < ty.last; ++ky)
             for (index_t kx = tx.first; kx < tx.last; ++kx) sum += rounded(ort::dequantize(x(b, w.h.at(i, ky), w.w.at(j, kx), c), px));
-          y(b, i, j, c) = ort::quantize<code_of_t<T>>(sum / static_cast<float>(n), py);
+          y(b, i, j, c) = static_cast<T>(average(sum, static_cast<std::int32_t>(n)));
         }
       }
 }

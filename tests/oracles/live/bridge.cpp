@@ -108,7 +108,7 @@ int quern_quantize_axis(char const* type, float const* x, long outer, long exten
       auto const zero = narrowed<storage>(zero_points, count);
       std::vector<storage> q(static_cast<std::size_t>(outer * extent * inner));
       auto const shape_of_scales = block > 0 ? make_shape(outer, blocks, inner) : make_shape(extent);
-      onnx::quantize_linear<typename decltype(t)::code>(nd(x, make_shape(outer, extent, inner)), nd(scales, shape_of_scales), nd(zero.data(), shape_of_scales),
+      onnx::quantize_linear<typename decltype(t)::code, convention::onnx_runtime>(nd(x, make_shape(outer, extent, inner)), nd(scales, shape_of_scales), nd(zero.data(), shape_of_scales),
                                                         nd(q.data(), make_shape(outer, extent, inner)), {.axis = 1, .block_size = block});
       widened(q, y);
     });
