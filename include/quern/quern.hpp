@@ -46,10 +46,8 @@
 #include "calibrate/torch_histogram.hpp"
 
 #include "convert/constexpr_array.hpp"
-#include "convert/quantize.hpp"
+#include "convert/convert.hpp"
 
-#include "convert/constexpr_array.hpp"
-#include "convert/quantize.hpp"
 
 #include "convention/conventions.hpp"
 #include "convention/identify.hpp"

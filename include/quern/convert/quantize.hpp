@@ -162,5 +162,23 @@ conversion_counts quantize(Src src, Params const& params, Dst dst, quantize_opti
   return detail::quantize_any<Form, scheme_type, src_type>(src, params.view(), dst, options.rounding, options.max_isa);
 }
 
+/// Real numbers to int32: biases. One scale for all, or one for each index of the axis that `Granularity` names.
+/// @errors  as above.
+template <class Rounding = round_to::half_even, conversion_form Form = divide, class Granularity = per_tensor, detail::real_view Src,
+          detail::code_view Dst>
+  requires std::is_same_v<detail::element_t<Dst>, std::int32_t>
+conversion_counts quantize(Src src, params_view params, Dst dst, quantize_options<Rounding> const& options = {}) {
+  require_rounding_mode<Rounding>();
+  static_assert(detail::rank_of<Src> == detail::rank_of<Dst>, "quern::quantize: src and dst must have the same number of axes.");
+  auto const from = detail::any_const(detail::any_of(src));
+  auto const to = detail::any_of(dst);
+  detail::views_check const views = detail::check_views("quantize", from, to);
+  auto const grid = detail::grid_over<Granularity>(from, std::integral_constant<int, detail::rank_of<Src>>{});
+  detail::check_params(params, grid.count(), "quantize", {"int32", granularity_name<Granularity>, s32::min, s32::max, 0, false});
+  if (views == detail::views_check::nothing_to_do) return {};
+  return detail::quantize_box<Form>(from, to, params, grid, s32::min, s32::max, views == detail::views_check::same_place,
+                                    options.rounding, options.max_isa);
+}
+
 }  // inline namespace QUERN_ABI
 }  // namespace quern
