@@ -97,6 +97,8 @@ inline namespace QUERN_ABI {
 /// @errors  null; scale when a sample has neither a positive scale nor a positive multiplier; argument when an output is outside
 ///          of [min, max], or min is above max.
 /// @source  numerics: each convention's header.
+/// (A template only so that who merely includes this header does not pay for running every convention: 0.1 s.)
+template <class Conventions = conventions, class Rescales = rescales>
 constexpr identification identify(vector_view<trace_sample const> trace, std::int32_t min = -128, std::int32_t max = 127) {
   if (trace.size > 0 && trace.data == nullptr) fail(errc::null, "identify: trace is null, but has ", trace.size, " samples.");
   if (min > max) fail(errc::argument, "identify: the clamp is [", min, ", ", max, "]; min must not be above max.");
@@ -111,12 +113,12 @@ constexpr identification identify(vector_view<trace_sample const> trace, std::in
   identification result;
   result.samples = trace.size;
   index_t at = 0;
-  for_each_type<conventions>([&](auto tag) {
+  for_each_type<Conventions>([&](auto tag) {
     using convention = typename decltype(tag)::type;
     result.by_convention[at++] = detail::judge<typename convention::rescaling>(convention::name, trace, min, max);
   });
   at = 0;
-  for_each_type<rescales>([&](auto tag) {
+  for_each_type<Rescales>([&](auto tag) {
     using arithmetic = typename decltype(tag)::type;
     result.by_arithmetic[at++] = detail::judge<arithmetic>(arithmetic::name, trace, min, max);
   });
