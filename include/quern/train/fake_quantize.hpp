@@ -1,0 +1,140 @@
+// fake_quantize.hpp — what quantization does to real numbers, in one pass: the forward step of quantization-aware training.
+//
+//     y = scale * (clamp(round(x / scale) + zero_point) - zero_point)          divide
+//     y = scale * (clamp(round(x * (1 / scale)) + zero_point) - zero_point)    reciprocal (PyTorch)
+//
+// It *is* dequantize(quantize(x)): both run, a block of codes at a time that never leaves the L1 cache, so that what training sees is what
+// the integer network computes, bit for bit, in every rounding mode, form and granularity. With round_to::stochastic it is
+// unbiased; gradients.hpp holds what flows back.
+#pragma once
+
+#include "../convert/dequantize.hpp"
+#include "../convert/quantize.hpp"
+
+namespace quern::train {
+namespace detail {
+
+/// A piece of a tensor's params.
+template <class Scheme>
+struct params_piece {
+  using scheme_type = Scheme;
+  params_view piece;
+  QUERN_INLINE params_view view() const noexcept { return piece; }
+};
+
+/// A vector's granularity as that of a matrix of one row.
+template <class Granularity>
+struct as_row {
+  using type = per_tensor;   // per_tensor, per_row
+};
+template <int Axis>
+struct as_row<per_channel<Axis>> {
+  using type = per_channel<1>;
+};
+template <index_t Size, int Axis>
+struct as_row<per_group<Size, Axis>> {
+  using type = per_group<Size>;
+};
+
+inline namespace QUERN_ABI {
+
+/// Codes that fit the L1 cache beside what they come from and go to.
+inline constexpr index_t fake_block = 2048;
+
+/// One piece: through codes and back.
+template <class Rounding, class Form, class Scheme, class X, class Y, class Codes, class Options>
+conversion_counts there_and_back(X x, params_view p, Codes codes, Y y, Options const& options) {
+  params_piece<Scheme> const piece{p};
+  conversion_counts const counts = quantize<Rounding, Form>(x, piece, codes, options);
+  dequantize(codes, piece, y, {.max_isa = options.max_isa});
+  return counts;
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline namespace QUERN_ABI {
+
+/// A matrix, rows x cols, with the scales of grid_of<granularity>(rows, cols). y may be x.
+/// Stochastic rounding numbers the elements row by row, as quantize does; it takes memory for all codes.
+/// @returns what quantize counted. @errors as quantize: shape, null, overlap, scale, zero_point; nothing is written then.
+template <class Rounding = round_to::half_even, conversion_form Form = divide, class T, quantization_params Params>
+  requires real<std::remove_const_t<T>>
+conversion_counts fake_quantize(matrix_view<T> x, Params const& params, matrix_view<std::remove_const_t<T>> y,
+                                quantize_options<Rounding> const& options = {}) {
+  using scheme_type = typename Params::scheme_type;
+  using code_type = typename scheme_type::storage;
+  if (x.rows != y.rows || x.cols != y.cols)
+    fail(errc::shape, "fake_quantize: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, "; they must be equal.");
+  auto const grid = grid_of<typename scheme_type::granularity>(x.rows, x.cols);
+  params_view const p = params.view();
+  check_params<scheme_type>(p, grid.count(), "fake_quantize");
+  if (x.empty()) return {};
+  if constexpr (!rounding_mode<Rounding>) {
+    buffer<code_type> codes(x.rows * x.cols);
+    return detail::there_and_back<Rounding, Form, scheme_type>(x, p, matrix_view<code_type>{codes.data(), x.rows, x.cols, x.cols, 1}, y, options);
+  } else {
+    alignas(64) code_type codes[detail::fake_block];
+    // Whole rows where several fit, in steps that do not cut the groups of axis 0; else one row at a time, cut between groups of axis 1.
+    index_t const row_step = grid.steps[0] > 1 ? grid.block[0] : 1, col_step = grid.steps[1] > 1 ? grid.block[1] : 1;
+    index_t rows = detail::fake_block / x.cols / row_step * row_step, cols = x.cols;
+    if (rows == 0) {
+      rows = 1;
+      if (cols > detail::fake_block) cols = detail::fake_block / col_step * col_step;
+    }
+    buffer<code_type> large;
+    if (cols == 0) {  // a group longer than a block
+      cols = x.cols;
+      large = buffer<code_type>(cols);
+    }
+    conversion_counts counts;
+    for (index_t i = 0; i < x.rows; i += rows)
+      for (index_t j = 0; j < x.cols; j += cols) {
+        index_t const r = x.rows - i < rows ? x.rows - i : rows, c = x.cols - j < cols ? x.cols - j : cols;
+        auto const part = grid_of<typename scheme_type::granularity>(r, c);
+        counts += detail::there_and_back<Rounding, Form, scheme_type>(
+            x.block(i, j, r, c), p.sub(grid.at(i, j), part.count()),
+            matrix_view<code_type>{large.empty() ? codes : large.data(), r, c, c, 1}, y.block(i, j, r, c), options);
+      }
+    return counts;
+  }
+}
+
+/// A vector, with the scales of grid_of<granularity>(size). y may be x. @errors as above.
+template <class Rounding = round_to::half_even, conversion_form Form = divide, class T, quantization_params Params>
+  requires real<std::remove_const_t<T>>
+conversion_counts fake_quantize(vector_view<T> x, Params const& params, vector_view<std::remove_const_t<T>> y,
+                                quantize_options<Rounding> const& options = {}) {
+  using scheme_type = typename Params::scheme_type;
+  using granularity = typename scheme_type::granularity;
+  static_assert(granularity::fits(1), "quern::train::fake_quantize: this granularity names an axis that a vector does not have.");
+  if (x.size != y.size) fail(errc::shape, "fake_quantize: x has ", x.size, " values, y ", y.size, "; they must be equal.");
+  auto const grid = grid_of<granularity>(x.size);
+  check_params<scheme_type>(params.view(), grid.count(), "fake_quantize");
+  using row_granularity = typename detail::as_row<granularity>::type;
+  detail::params_piece<with_granularity<scheme_type, row_granularity>> const p{params.view()};
+  index_t const rows = x.size > 0 ? 1 : 0;
+  return fake_quantize<Rounding, Form>(matrix_view<T>{x.data, rows, x.size, x.size * x.stride, x.stride}, p,
+                                       matrix_view<std::remove_const_t<T>>{y.data, rows, y.size, y.size * y.stride, y.stride}, options);
+}
+
+/// An NHWC tensor without gaps, per tensor or per channel (axis 3). y may be x. @errors as above; shape when there are gaps.
+template <class Rounding = round_to::half_even, conversion_form Form = divide, class T, quantization_params Params>
+  requires real<std::remove_const_t<T>>
+conversion_counts fake_quantize(tensor_view<T> x, Params const& params, tensor_view<std::remove_const_t<T>> y,
+                                quantize_options<Rounding> const& options = {}) {
+  using scheme_type = typename Params::scheme_type;
+  using granularity = typename scheme_type::granularity;
+  static_assert(granularity::single || std::is_same_v<granularity, per_channel<3>> || std::is_same_v<granularity, per_channel<-1>>,
+                "quern::train::fake_quantize: tensors take per_tensor or per_channel<3>; for other axes pass matrices.");
+  if (x.n != y.n || x.h != y.h || x.w != y.w || x.c != y.c || !x.contiguous() || !y.contiguous())
+    fail(errc::shape, "fake_quantize: x is ", x.n, " x ", x.h, " x ", x.w, " x ", x.c, ", y ", y.n, " x ", y.h, " x ", y.w, " x ", y.c,
+         "; they must be equal and without gaps.");
+  using row_granularity = std::conditional_t<granularity::single, per_tensor, per_channel<1>>;
+  detail::params_piece<with_granularity<scheme_type, row_granularity>> const p{params.view()};
+  return fake_quantize<Rounding, Form>(matrix_view<T>{x.data, x.n * x.h * x.w, x.c, x.c, 1}, p,
+                                       matrix_view<std::remove_const_t<T>>{y.data, y.n * y.h * y.w, y.c, y.c, 1}, options);
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern::train
