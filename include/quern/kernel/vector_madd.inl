@@ -4,7 +4,7 @@
 //   step                       bytes that one register holds as 16-bit words
 //   words                      the register
 //   widen<Signed>(p)           step bytes at p;  widen_last<Signed>(p, left, whole): the last `left` of them, zeros elsewhere
-//   zero, one, add32, sub16, madd     sum1(words) -> int32, sum4(words x 4, int32*)
+//   zero, one, add32, sub16, madd     sum1(words) -> int32, sum4(words x 4, int32*), has_sum16, sum16
 //
 // Why not vpmaddubsw with one side split into nibbles: it needs fewer shuffles, but per 64 bytes as many instructions as this
 // where 512-bit code has two ports, and the split costs more than it saves for a single pair.
@@ -76,13 +76,23 @@ void rows(std::uint8_t const* query, std::uint8_t const* vectors, index_t stride
   sum4(acc[0][0], acc[0][1], acc[0][2], acc[0][3], out);
 }
 
+template <int Q>
+QUERN_INLINE void finish_tile(words (&acc)[Q][vector_rows], std::int32_t* out, index_t out_stride) {
+  if constexpr (has_sum16) {
+    constexpr std::int32_t nothing[4] = {};
+    sum16(acc, nothing, out, out_stride);
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < Q; ++i) sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3], out + i * out_stride);
+  }
+}
+
 template <vector_op Op, bool QuerySigned, bool CorpusSigned>
 void tile(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
           std::int32_t const*, std::int32_t* out, index_t out_stride) {
   words acc[tile_queries][vector_rows];
   block<Op, QuerySigned, CorpusSigned>(queries, query_stride, vectors, stride, n, acc);
-#pragma GCC unroll 8
-  for (int i = 0; i < tile_queries; ++i) sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3], out + i * out_stride);
+  finish_tile(acc, out, out_stride);
 }
 
 template <bool Signed>

@@ -10,7 +10,7 @@
 // The squared distance is the square of a byte: d = |a - b| <= 255, and d^2 = d (d - 128) + 128 d.
 //
 // Vocabulary of the instruction set: step, bytes, load(p), load_last(p, left, whole), flip(x), dp(acc, unsigned, signed),
-// zero, one, add32, distance<Signed>(a, b), sum1, sum4.
+// zero, one, add32, distance<Signed>(a, b), sum1, sum4, has_sum16 and sum16 where four queries make a tile.
 
 /// What the corpus byte becomes.
 template <bool QuerySigned, bool CorpusSigned>
@@ -148,19 +148,27 @@ void rows_dot(std::uint8_t const* query, std::uint8_t const* vectors, index_t st
     out[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(out[r]) + static_cast<std::uint32_t>(correction));
 }
 
+template <int Q>
+QUERN_INLINE void finish_tile(bytes (&acc)[Q][vector_rows], std::int32_t const* corrections, std::int32_t* out, index_t out_stride) {
+  if constexpr (has_sum16) {
+    sum16(acc, corrections, out, out_stride);
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < Q; ++i) {
+      std::int32_t* const o = out + i * out_stride;
+      sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3], o);
+      for (int r = 0; r < vector_rows; ++r)
+        o[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(o[r]) + static_cast<std::uint32_t>(corrections[i]));
+    }
+  }
+}
+
 template <bool QuerySigned, bool CorpusSigned>
 void tile_dot(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
               std::int32_t const* corrections, std::int32_t* out, index_t out_stride) {
   bytes acc[tile_queries][vector_rows];
   block<tile_queries, QuerySigned, CorpusSigned>(queries, query_stride, vectors, stride, n, acc);
-#pragma GCC unroll 8
-  for (int i = 0; i < tile_queries; ++i) {
-    std::int32_t* const o = out + i * out_stride;
-    sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3], o);
-#pragma GCC unroll 8
-    for (int r = 0; r < vector_rows; ++r)
-      o[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(o[r]) + static_cast<std::uint32_t>(corrections[i]));
-  }
+  finish_tile(acc, corrections, out, out_stride);
 }
 
 /// Squared distances of one query and C vectors; `whole`: a register's worth of bytes lies before the end.

@@ -73,6 +73,7 @@ QUERN_INLINE void sum4(words a, words b, words c, words d, std::int32_t* out) {
   words const r = _mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), r);
 }
+constexpr bool has_sum16 = false;
 #include "vector_madd.inl"
 
 constexpr int lanes = 4, float_rows = 1;
@@ -156,6 +157,7 @@ QUERN_INLINE void sum4(words a, words b, words c, words d, std::int32_t* out) {
   words const r = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), halves(r));
 }
+constexpr bool has_sum16 = false;
 #include "vector_madd.inl"
 
 constexpr int lanes = 8, float_rows = 2;
@@ -227,6 +229,7 @@ QUERN_INLINE void sum4(bytes a, bytes b, bytes c, bytes d, std::int32_t* out) {
   bytes const r = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), halves(r));
 }
+constexpr bool has_sum16 = false;
 #include "vector_vnni.inl"
 }  // namespace vectors_avx_vnni
 }  // inline namespace QUERN_ABI
@@ -279,6 +282,26 @@ QUERN_INLINE std::int32_t sum1(words a) {
 QUERN_INLINE void sum4(words a, words b, words c, words d, std::int32_t* out) {
   __m256i const r = _mm256_hadd_epi32(_mm256_hadd_epi32(halves(a), halves(b)), _mm256_hadd_epi32(halves(c), halves(d)));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_add_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1)));
+}
+constexpr bool has_sum16 = true;
+/// out[i * stride + r] = the sum of a[i][r] + add[i]: three rounds of transposing additions, a third of sixteen separate sums.
+QUERN_INLINE void sum16(__m512i const (&a)[4][4], std::int32_t const* add, std::int32_t* out, index_t stride) {
+  __m512i u[4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 4; ++i) {
+    __m512i const ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a[i][0], a[i][1]), _mm512_unpackhi_epi32(a[i][0], a[i][1]));
+    __m512i const cd = _mm512_add_epi32(_mm512_unpacklo_epi32(a[i][2], a[i][3]), _mm512_unpackhi_epi32(a[i][2], a[i][3]));
+    u[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));  // a b c d in each lane
+  }
+  __m512i const u01 = _mm512_add_epi32(_mm512_shuffle_i64x2(u[0], u[1], 0x44), _mm512_shuffle_i64x2(u[0], u[1], 0xee));
+  __m512i const u23 = _mm512_add_epi32(_mm512_shuffle_i64x2(u[2], u[3], 0x44), _mm512_shuffle_i64x2(u[2], u[3], 0xee));
+  __m512i sums = _mm512_add_epi32(_mm512_shuffle_i64x2(u01, u23, 0x88), _mm512_shuffle_i64x2(u01, u23, 0xdd));  // query i in lane i
+  __m512i const lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  sums = _mm512_add_epi32(sums, _mm512_permutexvar_epi32(lane, _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<__m128i const*>(add)))));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(sums));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + stride), _mm512_extracti32x4_epi32(sums, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * stride), _mm512_extracti32x4_epi32(sums, 2));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * stride), _mm512_extracti32x4_epi32(sums, 3));
 }
 #include "vector_madd.inl"
 
@@ -349,6 +372,26 @@ QUERN_INLINE std::int32_t sum1(bytes a) {
 QUERN_INLINE void sum4(bytes a, bytes b, bytes c, bytes d, std::int32_t* out) {
   __m256i const r = _mm256_hadd_epi32(_mm256_hadd_epi32(halves(a), halves(b)), _mm256_hadd_epi32(halves(c), halves(d)));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_add_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1)));
+}
+constexpr bool has_sum16 = true;
+/// out[i * stride + r] = the sum of a[i][r] + add[i]: three rounds of transposing additions, a third of sixteen separate sums.
+QUERN_INLINE void sum16(__m512i const (&a)[4][4], std::int32_t const* add, std::int32_t* out, index_t stride) {
+  __m512i u[4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 4; ++i) {
+    __m512i const ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a[i][0], a[i][1]), _mm512_unpackhi_epi32(a[i][0], a[i][1]));
+    __m512i const cd = _mm512_add_epi32(_mm512_unpacklo_epi32(a[i][2], a[i][3]), _mm512_unpackhi_epi32(a[i][2], a[i][3]));
+    u[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));  // a b c d in each lane
+  }
+  __m512i const u01 = _mm512_add_epi32(_mm512_shuffle_i64x2(u[0], u[1], 0x44), _mm512_shuffle_i64x2(u[0], u[1], 0xee));
+  __m512i const u23 = _mm512_add_epi32(_mm512_shuffle_i64x2(u[2], u[3], 0x44), _mm512_shuffle_i64x2(u[2], u[3], 0xee));
+  __m512i sums = _mm512_add_epi32(_mm512_shuffle_i64x2(u01, u23, 0x88), _mm512_shuffle_i64x2(u01, u23, 0xdd));  // query i in lane i
+  __m512i const lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  sums = _mm512_add_epi32(sums, _mm512_permutexvar_epi32(lane, _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<__m128i const*>(add)))));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(sums));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + stride), _mm512_extracti32x4_epi32(sums, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * stride), _mm512_extracti32x4_epi32(sums, 2));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * stride), _mm512_extracti32x4_epi32(sums, 3));
 }
 #include "vector_vnni.inl"
 }  // namespace vectors_avx512_vnni

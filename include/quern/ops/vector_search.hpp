@@ -99,7 +99,7 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
   detail::check_neighbours(out, queries.size(), k);
   auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
   index_t const n = queries.dimensions();
-  constexpr index_t most_queries = 64, most_rows = 64;
+  constexpr index_t most_queries = 64, most_rows = detail::score_strip::most;
   // 16 KiB of vectors are half of the smallest first-level cache; queries are shared out evenly when there are threads.
   index_t const strip = clamp<index_t>((index_t{16} << 10) / (n > 0 ? n : 1) & -4, 4, most_rows);
   index_t const threads = options.executor.threads > 0 ? options.executor.threads : 16;
@@ -108,33 +108,34 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
     index_t const begin = task * per_task, count = queries.size() - begin < per_task ? queries.size() - begin : per_task;
     std::uint8_t const* const query = detail::raw_bytes(queries.codes.data) + begin * queries.codes.row_stride;
     detail::best_list best[most_queries];
-    detail::score_terms terms[most_queries], vectors[most_rows];
+    detail::score_terms terms[most_queries];
+    detail::score_strip vectors;
     std::int32_t corrections[most_queries], tile[4 * most_rows];
-    std::int64_t sums[most_rows];
+    std::int64_t sums[most_rows] = {};
     float values[most_rows];
     bool const short_enough = n <= detail::vector_block;
-    detail::terms_of(s, queries, begin, count, kernels.target, terms);
     for (index_t i = 0; i < count; ++i) {
+      terms[i] = detail::score_strip::terms_of(s, queries, begin + i, kernels.target);
       best[i] = {k > 0 ? &out(begin + i, 0) : nullptr, k, s == similarity::squared_l2};
       corrections[i] = short_enough ? kernels.correct(query + i * queries.codes.row_stride, n) : 0;
     }
     for (index_t first = 0; first < corpus.size(); first += strip) {
       index_t const rows = corpus.size() - first < strip ? corpus.size() - first : strip;
       std::uint8_t const* const codes = detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride;
-      detail::terms_of(s, corpus, first, rows, kernels.target, vectors);
+      vectors.fill(s, corpus, first, rows, kernels.target);
       index_t i = 0;
       for (; short_enough && rows % detail::vector_rows == 0 && i + kernels.queries <= count; i += kernels.queries) {
         for (index_t r = 0; r < rows; r += detail::vector_rows)
           kernels.tile(query + i * queries.codes.row_stride, queries.codes.row_stride, codes + r * corpus.codes.row_stride,
                        corpus.codes.row_stride, n, corrections + i, tile + r, most_rows);
         for (int t = 0; t < kernels.queries; ++t) {
-          detail::scores_of(s, terms[i + t], vectors, tile + t * most_rows, rows, values);
+          detail::scores_of(s, terms[i + t], vectors, tile + t * most_rows, values);
           best[i + t].offer(values, first, rows);
         }
       }
       for (; i < count; ++i) {
         detail::row_sums(kernels, query + i * queries.codes.row_stride, n, codes, corpus.codes.row_stride, rows, sums);
-        detail::scores_of(s, terms[i], vectors, sums, rows, values);
+        detail::scores_of(s, terms[i], vectors, sums, values);
         best[i].offer(values, first, rows);
       }
     }
