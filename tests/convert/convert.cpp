@@ -1,0 +1,257 @@
+// dequantize, requantize, dynamic_quantize and packed codes against the definitions, on every instruction set.
+#include "support/catch.hpp"
+#include "support/isas.hpp"
+
+#include <quern/convert/convert.hpp>
+#include <quern/reference/quantize.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+using namespace quern;
+
+namespace {
+
+template <class Scheme>
+params<Scheme> any_params(std::mt19937& random, index_t count) {
+  auto const one = [&]() -> scale_zero_point {
+    auto const codes = static_cast<unsigned>(Scheme::q_max - Scheme::q_min + 1);
+    return {std::ldexp(bits_of<float>(0x3f800000u | static_cast<std::uint32_t>(random() >> 9)), static_cast<int>(random() % 8) - 8),
+            Scheme::fixed_zero_point ? Scheme::q_middle : Scheme::q_min + static_cast<int>(random() % codes)};
+  };
+  if constexpr (Scheme::granularity::single) {
+    scale_zero_point const p = one();
+    return {p.scale, p.zero_point};
+  } else {
+    auto p = params<Scheme>::with_size(count);
+    for (index_t i = 0; i < count; ++i) p.set(i, one());
+    return p;
+  }
+}
+
+template <class T>
+bool same_bits(std::vector<T> const& a, std::vector<T> const& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+template <class Scheme, class T>
+void check_dequantize() {
+  using code_type = typename Scheme::storage;
+  std::mt19937 random(13);
+  for (int round = 0; round < 50; ++round) {
+    index_t const rows = 1 + static_cast<index_t>(random() % 9), cols = 1 + static_cast<index_t>(random() % (round % 3 == 0 ? 600 : 70));
+    auto const p = any_params<Scheme>(random, grid_of<typename Scheme::granularity>(rows, cols).count());
+    std::vector<code_type> q(static_cast<std::size_t>(rows * cols));
+    for (code_type& v : q) v = static_cast<code_type>(random());
+    auto const src = random() % 2 == 0 ? row_major<code_type const>(q.data(), rows, cols) : col_major<code_type const>(q.data(), rows, cols);
+    index_t const stride = cols + static_cast<index_t>(random() % 3);
+    std::vector<T> expected(static_cast<std::size_t>(rows * stride), T{}), got;
+    reference::dequantize<Scheme, T>(src, p.view(), row_major(expected.data(), rows, cols, stride));
+    support::for_each_native_isa([&](isa which) {
+      got.assign(expected.size(), T{});
+      dequantize(src, p, row_major(got.data(), rows, cols, stride));
+      CAPTURE(name(which), Scheme::name, rows, cols);
+      REQUIRE(same_bits(got, expected));
+    });
+  }
+}
+
+template <class Rescale, class From, class To>
+void check_requantize() {
+  using from_type = typename From::storage;
+  using to_type = typename To::storage;
+  std::mt19937 random(19);
+  for (int round = 0; round < 40; ++round) {
+    index_t const n = round < 20 ? 5 * round : static_cast<index_t>(random() % 5000);
+    std::vector<from_type> q(static_cast<std::size_t>(n) + 1);
+    for (from_type& v : q) v = static_cast<from_type>(random());
+    auto const p = any_params<From>(random, 1);
+    auto r = any_params<To>(random, 1);
+    r.scale = p.scale * (1.1f + static_cast<float>(random() % 300) * 0.01f);  // some policies take ratios below 1 only
+    auto const ratio = Rescale::from_real(static_cast<double>(p.scale) / static_cast<double>(r.scale));
+    std::vector<to_type> expected(q.size()), got;
+    auto const saturated = reference::requantize<To, Rescale>(matrix_view<from_type const>{q.data(), 1, n, n, 1}, p.zero_point, ratio,
+                                                              r.zero_point, matrix_view<to_type>{expected.data(), 1, n, n, 1});
+    support::for_each_native_isa([&](isa which) {
+      got.assign(expected.size(), to_type{});
+      auto const counts = requantize<Rescale>(vector_view<from_type const>{q.data(), n}, p, r, vector_view<to_type>{got.data(), n});
+      CAPTURE(name(which), Rescale::name, n);
+      REQUIRE(got == expected);
+      REQUIRE(counts == conversion_counts{saturated, 0});
+    });
+  }
+}
+
+}  // namespace
+
+TEST_CASE("dequantize is the definition for every granularity and layout", "[convert][every]") {
+  check_dequantize<symmetric<s8>, float>();
+  check_dequantize<asymmetric<u8, per_channel<1>>, float>();
+  check_dequantize<asymmetric<s16, per_group<5>>, float>();
+}
+
+TEST_CASE("dequantize to double, half and bfloat16 is the definition", "[convert][every]") {
+  check_dequantize<asymmetric<u16>, double>();
+  check_dequantize<asymmetric<s8>, half>();
+  check_dequantize<asymmetric<s8>, bfloat16>();
+}
+
+TEST_CASE("dequantize: an accumulator beyond 2^24 is rounded to float before the product", "[convert]") {
+  std::vector<std::int32_t> const acc{16777217, -16777217, 2147483647, -2147483647 - 1, 0, 33554435, 7};
+  float const scale = 0.1f;
+  support::for_each_native_isa([&](isa) {
+    std::vector<float> y(acc.size());
+    dequantize(view(acc), params_view{&scale, nullptr, 1}, view(y));
+    for (std::size_t i = 0; i < acc.size(); ++i) CHECK(y[i] == rounded(static_cast<float>(acc[i]) * scale));
+  });
+}
+
+TEST_CASE("requantize is the definition for every form of policy", "[convert][every]") {
+  check_requantize<rescale::float_multiply<>, asymmetric<s8>, asymmetric<u8>>();
+  check_requantize<rescale::gemmlowp_double, asymmetric<u8>, symmetric<s8>>();
+  check_requantize<rescale::tflite_single, asymmetric<s16>, asymmetric<s8, per_tensor, narrow_range>>();
+  check_requantize<rescale::qnnpack_precise, symmetric<s8>, asymmetric<s16>>();
+}
+
+TEST_CASE("requantize: accumulators with a scale for each column", "[convert]") {
+  std::mt19937 random(23);
+  using policy = rescale::float_multiply<>;
+  for (int round = 0; round < 25; ++round) {
+    index_t const rows = 1 + static_cast<index_t>(random() % 20), cols = 1 + static_cast<index_t>(random() % 90);
+    std::vector<std::int32_t> acc(static_cast<std::size_t>(rows * cols));
+    for (auto& v : acc) v = static_cast<std::int32_t>(random()) >> (random() % 24);
+    std::vector<float> scales(static_cast<std::size_t>(cols));
+    for (float& s : scales) s = std::ldexp(bits_of<float>(0x3f800000u | static_cast<std::uint32_t>(random() >> 9)), -12);
+    params<asymmetric<s8>> const to{.scale = 0.7f, .zero_point = -3};
+    std::vector<std::int8_t> expected(acc.size()), got(acc.size());
+    std::int64_t saturated = 0;
+    for (std::size_t i = 0; i < acc.size(); ++i) {
+      auto const ratio = policy::from_real(static_cast<double>(scales[i % scales.size()]) / static_cast<double>(to.scale));
+      std::int64_t const q = std::int64_t{policy::apply(acc[i], ratio)} - 3;
+      saturated += q < -128 || q > 127;
+      expected[i] = saturate<s8>(q);
+    }
+    support::for_each_native_isa([&](isa) {
+      auto const counts = requantize<policy, per_channel<1>>(row_major<std::int32_t const>(acc.data(), rows, cols),
+                                                             params_view{scales.data(), nullptr, cols}, to, row_major(got.data(), rows, cols));
+      REQUIRE(got == expected);
+      REQUIRE(counts.saturated == saturated);
+    });
+  }
+}
+
+TEST_CASE("requantize works in place where the sizes agree, and refuses any other overlap", "[convert][errors]") {
+  std::vector<std::int8_t> codes(300);
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::int8_t>(i * 7);
+  params<asymmetric<s8>> const from{.scale = 0.5f, .zero_point = -128};
+  params<asymmetric<u8>> const to{.scale = 0.5f, .zero_point = 0};
+  support::for_each_native_isa([&](isa) {
+    auto memory = codes;
+    vector_view<std::uint8_t> const dst{reinterpret_cast<std::uint8_t*>(memory.data()), 300};
+    CHECK(requantize(view(memory), from, to, dst) == conversion_counts{});
+    for (std::size_t i = 0; i < codes.size(); ++i) REQUIRE(dst[static_cast<index_t>(i)] == codes[i] + 128);
+    std::vector<std::int32_t> acc{1000, -1000, 2147483647, -2147483647 - 1, 5, 6, 7, 8, 9};
+    CHECK(requantize(view(acc), 4.0f, 1.0f, view(acc)) == conversion_counts{});
+    CHECK(acc == std::vector<std::int32_t>{4000, -4000, 2147483647, -2147483647 - 1, 20, 24, 28, 32, 36});
+  });
+#if QUERN_EXCEPTIONS
+  auto memory = codes;
+  CHECK_THROWS_AS(requantize(vector_view<std::int8_t>{memory.data(), 200}, from, to,
+                             vector_view<std::uint8_t>{reinterpret_cast<std::uint8_t*>(memory.data()) + 1, 200}),
+                  error);
+  CHECK(memory == codes);
+  float const wrong = 0.0f;
+  std::vector<std::int32_t> acc(10);
+  CHECK_THROWS_AS(requantize(view(acc), params_view{&wrong, nullptr, 1}, from, vector_view<std::int8_t>{memory.data(), 10}), error);
+  CHECK(memory == codes);
+#endif
+}
+
+TEST_CASE("dynamic_quantize is range, choose_params and quantize", "[convert]") {
+  std::mt19937 random(29);
+  index_t const rows = 5, cols = 77;
+  std::vector<float> x(static_cast<std::size_t>(rows * cols));
+  for (float& v : x) v = static_cast<float>(random() >> 8) * 0x1p-22f - 1.0f;
+  x[40] = std::numeric_limits<float>::quiet_NaN();
+  support::for_each_native_isa([&](isa) {
+    std::vector<std::uint8_t> q(x.size()), expected(x.size());
+    auto const result = dynamic_quantize(view(x), view(q));
+    float lo = 0, hi = 0;
+    for (float v : x) lo = v < lo ? v : lo, hi = v > hi ? v : hi;
+    CHECK(result.quantized_with == choose_params<asymmetric<u8>>(real_range{lo, hi}));
+    quantize(view(x), result.quantized_with, view(expected));
+    CHECK(q == expected);
+    CHECK(result.counts.non_finite == 1);
+
+    std::vector<std::int8_t> per(x.size()), want(x.size());
+    using rowwise = symmetric<s8, per_row>;
+    auto const tokens = dynamic_quantize<rowwise>(row_major<float const>(x.data(), rows, cols), row_major(per.data(), rows, cols));
+    REQUIRE(tokens.quantized_with.size() == rows);
+    reference::quantize<rowwise>(row_major<float const>(x.data(), rows, cols), tokens.quantized_with.view(), row_major(want.data(), rows, cols));
+    CHECK(per == want);
+  });
+}
+
+TEST_CASE("packed codes are the codes of quantize, two or four in a byte", "[convert]") {
+  std::mt19937 random(31);
+  auto const check = [&]<class Code>(Code) {
+    using scheme_type = asymmetric<Code, per_group<8>>;
+    for (int round = 0; round < 30; ++round) {
+      index_t const rows = 1 + static_cast<index_t>(random() % 5), cols = 1 + static_cast<index_t>(random() % 600), n = rows * cols;
+      std::vector<float> x(static_cast<std::size_t>(n));
+      for (float& v : x) v = static_cast<float>(static_cast<int>(random() % 2000) - 1000) * 0.001f;
+      auto const p = any_params<scheme_type>(random, grid_of<per_group<8>>(rows, cols).count());
+      std::vector<typename scheme_type::storage> codes(x.size());
+      auto const want = reference::quantize<scheme_type>(row_major<float const>(x.data(), rows, cols), p.view(), row_major(codes.data(), rows, cols));
+      std::vector<float> real(x.size()), back(x.size());
+      reference::dequantize<scheme_type, float>(row_major<typename scheme_type::storage const>(codes.data(), rows, cols), p.view(),
+                                                row_major(real.data(), rows, cols));
+      support::for_each_native_isa([&](isa) {
+        std::vector<std::uint8_t> memory(static_cast<std::size_t>(packed_bytes<Code>(n)), 0xff);
+        packed_view<Code> const packed{memory.data(), n};
+        auto const counts = quantize(row_major<float const>(x.data(), rows, cols), p, packed);
+        REQUIRE(counts.saturated == want.saturated);
+        for (index_t i = 0; i < n; ++i) REQUIRE(packed.get(i) == codes[static_cast<std::size_t>(i)]);
+        index_t const used = n % packed_view<Code>::per_byte * Code::bits;
+        if (used != 0) REQUIRE((memory.back() >> used) == 0);
+        dequantize(packed, p, row_major(back.data(), rows, cols));
+        REQUIRE(back == real);
+      });
+    }
+  };
+  check(s4{});
+  check(u2{});
+#if QUERN_EXCEPTIONS
+  std::vector<float> x(9);
+  std::uint8_t memory[4] = {};
+  CHECK_THROWS_AS(quantize(view(x), params<symmetric<s4>>{.scale = 1.0f}, packed_view<s4>{memory, 8}), error);
+#endif
+}
+
+TEST_CASE("NHWC and NCHW tensors use the scale of their channel", "[convert]") {
+  std::mt19937 random(37);
+  index_t const n = 2, h = 3, w = 5, c = 7;
+  std::vector<float> x(static_cast<std::size_t>(n * h * w * c));
+  for (float& v : x) v = static_cast<float>(static_cast<int>(random() % 2000) - 1000) * 0.01f;
+  auto const p = any_params<symmetric<s8, per_channel<3>>>(random, c);
+  support::for_each_native_isa([&](isa) {
+    std::vector<std::int8_t> a(x.size()), b(x.size());
+    auto const src = nhwc<float const>(x.data(), n, h, w, c);
+    auto const flat = nhwc(a.data(), n, h, w, c);
+    auto const planes = nchw(b.data(), n, c, h, w);
+    quantize(src, p, flat);
+    quantize(src, p, planes);
+    for (index_t i = 0; i < n; ++i)
+      for (index_t y = 0; y < h; ++y)
+        for (index_t z = 0; z < w; ++z)
+          for (index_t k = 0; k < c; ++k) {
+            reference::counts seen;
+            auto const expected = reference::quantize_one<symmetric<s8>>(src(i, y, z, k), p.scales[k], 0, reference::form::divide, seen);
+            REQUIRE(flat(i, y, z, k) == expected);
+            REQUIRE(planes(i, y, z, k) == expected);
+          }
+  });
+}
