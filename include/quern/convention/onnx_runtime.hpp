@@ -165,7 +165,8 @@ struct mlas_softmax {
   /// `length`: elements of a row. The table depends on it.
   QUERN_INLINE static constexpr mlas_softmax make(float src_scale, affine y, index_t length) noexcept {
     mlas_softmax s;
-    double const room = log_of(static_cast<double>(3.40282346638528859812e38f / static_cast<float>(length))) - 5;
+    // The logarithm is a float's there; its last bit decides ties.
+    double const room = static_cast<double>(static_cast<float>(log_of(static_cast<double>(3.40282346638528859812e38f / static_cast<float>(length))))) - 5;
     double const shift = (room > 0 ? room : 0.0) / static_cast<double>(src_scale);
     for (int i = 0; i < 256; ++i) s.exponential[i] = static_cast<float>(exp_of((static_cast<double>(i) - 255 + shift) * static_cast<double>(src_scale)));
     s.inverse_scale = floor_of(1.0f / y.scale);

@@ -19,7 +19,7 @@ q = bridge(sys.argv[1])
 node_folder = pathlib.Path(sys.argv[2])
 version = json.loads((node_folder / "node_modules/onnxruntime-node/package.json").read_text())["version"]
 result = table(f"onnxruntime {version}")
-random = np.random.default_rng(2)
+random = np.random.default_rng(int(sys.argv[3]) if len(sys.argv) > 3 else 2)
 TYPES = {"f32": (1, np.float32, "float32"), "u8": (2, np.uint8, "uint8"), "s8": (3, np.int8, "int8"), "u16": (4, np.uint16, "uint16"), "s16": (5, np.int16, "int16"),
          "s32": (6, np.int32, "int32"), "s64": (7, np.int64, "int64")}
 LIMITS = {"u8": (0, 255), "s8": (-128, 127), "u16": (0, 65535), "s16": (-32768, 32767)}
