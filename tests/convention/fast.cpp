@@ -1,0 +1,196 @@
+// The fast operations in every convention, on every instruction set, equal the convention's definition of one element.
+#include "support/catch.hpp"
+#include "support/isas.hpp"
+
+#include <quern/ops/cmsis_nn.hpp>
+#include <quern/ops/pytorch.hpp>
+#include <quern/ops/tflite.hpp>
+#include <quern/ops/tvm.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+using namespace quern;
+using convention::affine;
+
+namespace {
+
+std::vector<std::int8_t> codes(std::size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<std::int8_t> v(n);
+  for (auto& x : v) x = static_cast<std::int8_t>(random());
+  return v;
+}
+
+/// Ordinary values, ties, huge ones and what is no number.
+std::vector<float> awkward(float scale) {
+  std::mt19937 random(9);
+  std::vector<float> v(1500);
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(static_cast<int>(random() % 1200) - 600) * (i % 3 == 0 ? 0.37f : 0.5f) * scale;
+  float const inf = std::numeric_limits<float>::infinity();
+  float const special[] = {std::nanf(""), inf, -inf, 1e30f, -1e30f, 3e9f, -3e9f, 2147483648.0f, -2147483648.0f, 9.3e18f, -9.3e18f, 0.0f, -0.0f, 1e-40f};
+  for (std::size_t i = 0; i < 14; ++i) v[i * 97 + 5] = special[i];
+  return v;
+}
+
+void expect_of(char const* name, bool ok, std::string const& what) {
+  if (!ok) FAIL_CHECK(name << ": " << what);
+}
+
+}  // namespace
+
+TEST_CASE("gemm, quantize and dequantize in every convention equal its elements on every instruction set", "[convention][fast]") {
+  constexpr index_t m = 7, k = 70, n = 37;
+  auto const x = codes(m * k, 1), w = codes(k * n, 2);
+  auto const weights = pack(row_major(w.data(), k, n));
+  std::vector<std::int32_t> acc(m * n), bias(n);
+  for (index_t j = 0; j < n; ++j) bias[static_cast<std::size_t>(j)] = static_cast<std::int32_t>(j * 53 - 900);
+  gemm(row_major(x.data(), m, k), weights, row_major(acc.data(), m, n), epilogue<>{.lhs_zero_point = 3});
+  std::vector<float> scales(n);
+  for (index_t j = 0; j < n; ++j) scales[static_cast<std::size_t>(j)] = std::ldexp(1.0f, -static_cast<int>(j % 3) - 5);  // powers of two: for all conventions, and tie-heavy
+  auto const values = awkward(0.5f);
+  for_each_type<conventions>([&](auto tag) {
+    using c = typename decltype(tag)::type;
+    std::vector<std::int8_t> q(values.size()), y(m * n);
+    support::for_each_isa([&](isa i) {
+      for (int zp : {0, -5}) {
+        quantize_as<c, s8>(view(values), {0.5f, zp}, view(q), i);
+        long wrong = 0;
+        for (std::size_t e = 0; e < q.size(); ++e) wrong += q[e] != c::template quantize<s8>(values[e], {0.5f, zp});
+        expect_of(c::name, wrong == 0, "quantize_as differs in " + std::to_string(wrong));
+      }
+      affine const src{0.0625f, 3}, dst{0.5f, -5};
+      long wrong = 0;
+      gemm<c>(row_major(x.data(), m, k), weights, row_major(y.data(), m, n), {.src = src, .weight_scale = view(scales), .bias = {bias.data(), n, 1}, .dst = dst}, {.max_isa = i});
+      for (index_t r = 0; r < m * n; ++r) {
+        std::int32_t const a = acc[static_cast<std::size_t>(r)] + bias[static_cast<std::size_t>(r % n)];
+        auto stage = c::template output_stage<s8>(src.scale, scales[static_cast<std::size_t>(r % n)], dst);
+        wrong += y[static_cast<std::size_t>(r)] != stage(a);
+      }
+      expect_of(c::name, wrong == 0, "gemm with a bias differs in " + std::to_string(wrong));
+      wrong = 0;
+      gemm<c>(row_major(x.data(), m, k), weights, row_major(y.data(), m, n), {.src = src, .weight_scale = 0.03125f, .dst = dst, .clamped = {-5, 100}}, {.max_isa = i});
+      auto const stage = c::template output_stage<s8>(src.scale, 0.03125f, dst, convention::limits{-5, 100});
+      for (index_t r = 0; r < m * n; ++r) wrong += y[static_cast<std::size_t>(r)] != stage(acc[static_cast<std::size_t>(r)]);
+      expect_of(c::name, wrong == 0, "gemm with one scale differs in " + std::to_string(wrong));
+    });
+    std::vector<float> real(x.size());
+    dequantize_as<c>(view(x), {0.3f, 3}, view(real));
+    long wrong = 0;
+    for (std::size_t e = 0; e < real.size(); ++e) wrong += !(real[e] == c::dequantize(x[e], {0.3f, 3}));
+    expect_of(c::name, wrong == 0, "dequantize_as differs");
+  });
+}
+
+TEST_CASE("convolutions, pools, sums and products take a convention", "[convention][fast]") {
+  auto const x = codes(1 * 6 * 6 * 8, 3), w = codes(4 * 3 * 3 * 8, 4), d = codes(3 * 3 * 8, 5);
+  auto const src = nhwc(x.data(), 1, 6, 6, 8);
+  layer_params const p{.src = {0.0625f, 3}, .weight_scale = 0.03125f, .bias = {}, .dst = {1.0f, -5}};
+  auto const check = [&](auto convention_tag) {
+    using c = decltype(convention_tag);
+    std::vector<std::int32_t> acc(4 * 4 * 4), deep(4 * 4 * 8);
+    std::vector<std::int8_t> y(acc.size()), z(deep.size());
+    auto const packed = pack_conv(nhwc(w.data(), 4, 3, 3, 8));
+    auto const taps = pack_depthwise(nhwc(d.data(), 1, 3, 3, 8));
+    conv2d(src, packed, nhwc(acc.data(), 1, 4, 4, 4), epilogue<>{.lhs_zero_point = 3});
+    depthwise_conv2d(src, taps, nhwc(deep.data(), 1, 4, 4, 8), epilogue<>{.lhs_zero_point = 3});
+    conv2d<c>(src, packed, nhwc(y.data(), 1, 4, 4, 4), p);
+    depthwise_conv2d<c>(src, taps, nhwc(z.data(), 1, 4, 4, 8), p);
+    auto const stage = c::template output_stage<s8>(0.0625f, 0.03125f, {1.0f, -5});
+    for (std::size_t i = 0; i < acc.size(); ++i) expect_of(c::name, y[i] == stage(acc[i]), "conv2d");
+    for (std::size_t i = 0; i < deep.size(); ++i) expect_of(c::name, z[i] == stage(deep[i]), "depthwise_conv2d");
+
+    affine const a{0.5f, 3}, b{0.25f, -7}, r{0.5f, 3};
+    std::vector<std::int8_t> sum(x.size());
+    shape const s = make_shape(6, 6, 8);
+    add<c>(nd(x.data(), s), a, nd(x.data(), make_shape(8)), b, nd(sum.data(), s), r);
+    for (std::size_t i = 0; i < sum.size(); ++i) expect_of(c::name, sum[i] == c::template add<s8>(a, b, r)(x[i], x[i % 8]), "add");
+    mul<c>(nd(x.data(), s), a, nd(x.data(), make_shape(8)), b, nd(sum.data(), s), r, {-20, 20});
+    for (std::size_t i = 0; i < sum.size(); ++i) expect_of(c::name, sum[i] == c::template mul<s8>(a, b, r, convention::limits{-20, 20})(x[i], x[i % 8]), "mul");
+
+    std::vector<std::int8_t> pooled(3 * 3 * 8), whole(8);
+    average_pool2d<c>(src, a, {.size = {2, 2}, .stride = {2, 2}}, nhwc(pooled.data(), 1, 3, 3, 8), r);
+    auto const average = c::template average_pool<s8>(a, r);
+    for (index_t i = 0; i < 9 * 8; ++i) {
+      index_t const px = i / 8 % 3 * 2, py = i / 24 * 2, ch = i % 8;
+      std::int32_t const total = src(0, py, px, ch) + src(0, py, px + 1, ch) + src(0, py + 1, px, ch) + src(0, py + 1, px + 1, ch);
+      expect_of(c::name, pooled[static_cast<std::size_t>(i)] == average(total, 4), "average_pool2d");
+    }
+    global_average_pool<c>(src, a, nhwc(whole.data(), 1, 1, 1, 8), r);
+    for (index_t ch = 0; ch < 8; ++ch) {
+      std::int32_t total = 0;
+      for (index_t i = 0; i < 36; ++i) total += x[static_cast<std::size_t>(i * 8 + ch)];
+      expect_of(c::name, whole[static_cast<std::size_t>(ch)] == average(total, 36), "global_average_pool");
+    }
+  };
+  check(convention::tflite{});
+  check(convention::onnx_runtime{});
+  check(convention::pytorch_onednn{});
+  check(convention::vitis_ai{});
+}
+
+TEST_CASE("a layer's parameters are refused before anything is written", "[convention][fast]") {
+  std::int8_t const x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  std::int8_t y[2] = {99, 99};
+  auto const w = pack(row_major(x, 4, 2));
+  auto const run = [&](layer_params const& p) { gemm<convention::tflite>(row_major(x, 1, 4), w, row_major(y, 1, 2), p); };
+  float const scales[3] = {1, 1, 1};
+  REQUIRE_THROWS_AS(run({.src = {0.0f, 0}}), error);
+  REQUIRE_THROWS_AS(run({.src = {1.0f, 0}, .weight_scale = -1.0f}), error);
+  REQUIRE_THROWS_AS(run({.src = {1.0f, 0}, .weight_scale = vector_view<float const>{scales, 3, 1}}), error);
+  REQUIRE_THROWS_AS(run({.src = {1.0f, 0}, .dst = {std::nanf(""), 0}}), error);
+  REQUIRE_THROWS_AS(run({.src = {1.0f, 500}}), error);
+  CHECK(y[0] == 99);
+  float f[2] = {1, 2};
+  REQUIRE_THROWS_AS((quantize_as<convention::gemmlowp, s8>(vector_view<float const>{f, 2, 1}, {0.0f, 0}, view(y))), error);
+  REQUIRE_THROWS_AS((quantize_as<convention::onnx, s8>(vector_view<float const>{f, 1, 1}, {1.0f, 0}, view(y))), error);
+  CHECK(y[1] == 99);
+}
+
+TEST_CASE("frameworks' names for scalar functions", "[convention][operators]") {
+  static_assert(tflite::calculate_input_radius(4, 27) == 15 && tflite::calculate_input_radius(3, 27) == 14 && tflite::calculate_input_radius(3, 28) == 7);
+  static_assert(tflite::preprocess_softmax_scaling(1e6, 1e6, 5) == rescale::multiplier_shift{2147483647, 31});
+  static_assert(tflite::multiply_by_quantized_multiplier(5, 1 << 30, -1) == 2 && tflite::multiply_by_quantized_multiplier(5, 1 << 30, -1, true) == 1);
+  static_assert(tflite::multiply_by_quantized_multiplier(std::int64_t{123456789}, 1288490189, -7) == 578710);
+  static_assert(cmsis_nn::requantize(5, 1 << 30, -1) == 2 && cmsis_nn::requantize(5, 1 << 30, -1, true) == 1);
+  static_assert(cmsis_nn::doubling_high_mult_no_sat(INT32_MIN, INT32_MIN) == INT32_MIN && cmsis_nn::doubling_high_mult(INT32_MIN, INT32_MIN) == INT32_MAX);
+  static_assert(tvm::fixed_point_multiply(-3, 1 << 30, 0) == -1 && tvm::fixed_point_multiply(INT32_MAX, 1 << 30, 0) == -(1 << 30) &&
+                tvm::fixed_point_multiply(INT32_MAX, 1 << 30, 0, true) == 1 << 30);
+  CHECK(tflite::choose_quantization_params<std::uint8_t>(-10, 30).zero_point == 64);
+  REQUIRE_THROWS_AS(tflite::choose_quantization_params<std::int8_t>(1, 2), error);
+  REQUIRE_THROWS_AS(tflite::quantize_multiplier_smaller_than_one_exp(1.0), error);
+  REQUIRE_THROWS_AS(tflite::quantize_multiplier_greater_than_one(1.0), error);
+}
+
+TEST_CASE("PyTorch's and TVM's operators on small tensors", "[convention][operators]") {
+  float const f[4] = {1.0f, 2.0f, -0.3f, 25.0f};
+  std::uint8_t q[4];
+  pytorch::quantize_per_tensor<u8>(nd(f, make_shape(4)), 0.1, 3, nd(q, make_shape(4)));
+  CHECK(std::vector<int>(q, q + 4) == std::vector<int>{13, 23, 0, 253});
+  REQUIRE_THROWS_AS(pytorch::quantize_per_tensor<u8>(nd(f, make_shape(4)), 0.1, 300, nd(q, make_shape(4))), error);
+  double const scales[2] = {0.1, 0.5};
+  std::int64_t const zeros[2] = {3, 1};
+  pytorch::quantize_per_channel<u8>(nd(f, make_shape(2, 2)), view(scales), view(zeros), 0, nd(q, make_shape(2, 2)));
+  CHECK(std::vector<int>(q, q + 4) == std::vector<int>{13, 23, 0, 51});
+  std::uint8_t const a[2] = {13, 23};
+  std::uint8_t y[2];
+  pytorch::add(nd(a, make_shape(2)), {.1f, 3}, nd(a, make_shape(2)), {.1f, 3}, nd(y, make_shape(2)), {.2f, 5});
+  CHECK(y[0] == 15);
+  CHECK(y[1] == 25);
+  std::int8_t const x[4] = {1, -1, -3, 5};
+  std::int8_t r[4];
+  tvm::requantize(nd(x, make_shape(4)), {.5f, 0}, nd(r, make_shape(4)), {1, 0});
+  CHECK(std::vector<int>(r, r + 4) == std::vector<int>{1, 0, -1, 3});
+  tvm::requantize(nd(x, make_shape(4)), {.5f, 0}, nd(r, make_shape(4)), {1, 0}, tvm::rounding::to_nearest);
+  CHECK(std::vector<int>(r, r + 4) == std::vector<int>{1, -1, -2, 3});
+  float dx[2];
+  float const dy[2] = {-1.0f, 2.0f};
+  bool const mask[2] = {false, true};
+  pytorch::fake_quantize_backward(view(dy), mask, view(dx));
+  CHECK(std::signbit(dx[0]));
+  CHECK(dx[1] == 2.0f);
+}
