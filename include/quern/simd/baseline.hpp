@@ -254,7 +254,19 @@ QUERN_INLINE T fold(T const* x, F f) {
 QUERN_INLINE f32s add(f32s a, f32s b) { return {a.v + b.v}; }
 QUERN_INLINE f32s sub(f32s a, f32s b) { return {a.v - b.v}; }
 QUERN_INLINE f32s mul(f32s a, f32s b) { return {inner::product(a.v, b.v)}; }
+#if QUERN_AARCH64
+// xsimd 8's float division on Arm multiplies by an estimated reciprocal, off by an ulp: 7.6 / 0.1 came out below its tie. The
+// compiler makes a vector division, fdiv, of this loop.
+QUERN_INLINE f32s div(f32s a, f32s b) {
+  float x[lanes], y[lanes];
+  store(static_cast<float*>(x), a);
+  store(static_cast<float*>(y), b);
+  for (int i = 0; i < lanes; ++i) x[i] /= y[i];
+  return load(static_cast<float const*>(x));
+}
+#else
 QUERN_INLINE f32s div(f32s a, f32s b) { return {a.v / b.v}; }
+#endif
 QUERN_INLINE f32s min(f32s a, f32s b) { return {inner::select(a.v < b.v, a.v, b.v)}; }
 QUERN_INLINE f32s max(f32s a, f32s b) { return {inner::select(b.v < a.v, a.v, b.v)}; }
 QUERN_INLINE f32s abs(f32s a) { return {inner::abs(a.v)}; }
