@@ -139,6 +139,42 @@ TEMPLATE_TEST_CASE("Eigen: quantize in either order, whole or in part, equals th
   CHECK(row.transpose() == v_codes);
 }
 
+TEST_CASE("Eigen: codes come back, change their scale, and are found from the data's own range", "[eigen][convert]") {
+  Eigen::MatrixXf const w = Eigen::MatrixXf::Random(6, 11);
+  auto const p = choose_params<symmetric<s8>>(calibrate::range_of(w).range);
+  auto const codes = quantized(w, p);
+  Eigen::MatrixXf const back = dequantized(codes, p);
+  CHECK(back == codes.cast<float>() * p.scale);
+  row_floats rows(6, 11);
+  dequantize(codes, p, rows);
+  CHECK(rows == back);
+
+  params<asymmetric<u8>> const coarse{2 * p.scale, 128};
+  Eigen::Matrix<std::uint8_t, Eigen::Dynamic, Eigen::Dynamic> other(6, 11), want(6, 11);
+  requantize(codes, p, coarse, other);
+  reference::requantize<asymmetric<u8>, rescale::float_multiply<>>(matrix_view<std::int8_t const>(view(codes)), 0, rescale::float_multiply<>::from_real(0.5), 128, view(want));
+  CHECK(other == want);
+
+  col_bytes dynamic(6, 11);
+  CHECK(dynamic_quantize<symmetric<s8>>(w, dynamic).quantized_with == p);
+  CHECK(dynamic == codes);
+}
+
+TEST_CASE("Eigen: linear layers", "[eigen][linear]") {
+  row_floats const x = row_floats::Random(8, 96), w = row_floats::Random(20, 96);  // weights output by output
+  Eigen::VectorXf const bias = Eigen::VectorXf::Random(20);
+  row_floats const exact = (x * w.transpose()).rowwise() + bias.transpose();
+  auto const weights = quantize_linear_weights(w.transpose(), view(bias));
+  row_floats y(8, 20), from_views(8, 20);
+  auto const p = choose_params<asymmetric<s8>>(calibrate::range_of(x).range);
+  CHECK(linear(x, p, weights, y) == conversion_counts{});
+  CHECK(metric::compare(exact, y).sqnr_db() > 38);
+  linear(view(x), p, weights, view(from_views));
+  CHECK(y == from_views);
+  dynamic_linear(x, weights, y);
+  CHECK(metric::compare(exact, y).sqnr_db() > 38);
+}
+
 TEST_CASE("Eigen: groups run along a vector", "[eigen][quantize]") {
   Eigen::VectorXf const v = Eigen::VectorXf::Random(10);
   using S = symmetric<s4, per_group<4>>;

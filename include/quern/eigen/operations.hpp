@@ -10,9 +10,13 @@
 #pragma once
 
 #include "../calibrate/min_max.hpp"
+#include "../convert/dequantize.hpp"
+#include "../convert/dynamic_quantize.hpp"
 #include "../convert/quantize.hpp"
+#include "../convert/requantize.hpp"
 #include "../metric/report.hpp"
 #include "../ops/gemm.hpp"
+#include "../ops/linear.hpp"
 #include "view.hpp"
 
 namespace quern {
@@ -69,6 +73,44 @@ auto quantized(Src const& src, Params const& params, quantize_options<Rounding> 
   return codes;
 }
 
+template <class Scheme = asymmetric<u8>, class Rounding = round_to::half_even, conversion_form Form = divide, class Src, class Dst>
+  requires(eigen_dense<Src> || eigen_dense<Dst>)
+dynamic_result<Scheme> dynamic_quantize(Src const& src, Dst&& dst, quantize_options<Rounding> const& options = {},
+                                        choose_options choose = {}) {
+  detail::require_operand<Src>();
+  detail::require_operand<Dst>();
+  constexpr bool vectors = detail::both_vectors<Src, Dst>;
+  return quern::dynamic_quantize<Scheme, Rounding, Form>(detail::operand<vectors>(src), detail::operand<vectors>(dst), options, choose);
+}
+
+template <class Src, quantization_params Params, class Dst>
+  requires(eigen_dense<Src> || eigen_dense<Dst>)
+void dequantize(Src const& src, Params const& params, Dst&& dst, convert_options const& options = {}) {
+  detail::require_operand<Src>();
+  detail::require_operand<Dst>();
+  constexpr bool vectors = detail::both_vectors<Src, Dst>;
+  quern::dequantize(detail::operand<vectors>(src), params, detail::operand<vectors>(dst), options);
+}
+
+/// The reals of `codes`, of the same shape and storage order.
+template <real T = float, eigen_dense Src, quantization_params Params>
+auto dequantized(Src const& codes, Params const& params, convert_options const& options = {}) {
+  using plain = typename Src::PlainObject;
+  Eigen::Matrix<T, plain::RowsAtCompileTime, plain::ColsAtCompileTime, plain::Options> reals(codes.rows(), codes.cols());
+  quern::dequantize(codes, params, reals, options);
+  return reals;
+}
+
+template <class Rescale = rescale::float_multiply<>, class Src, quantization_params SrcParams, quantization_params DstParams, class Dst>
+  requires(eigen_dense<Src> || eigen_dense<Dst>)
+conversion_counts requantize(Src const& src, SrcParams const& src_params, DstParams const& dst_params, Dst&& dst,
+                             convert_options const& options = {}) {
+  detail::require_operand<Src>();
+  detail::require_operand<Dst>();
+  constexpr bool vectors = detail::both_vectors<Src, Dst>;
+  return quern::requantize<Rescale>(detail::operand<vectors>(src), src_params, dst_params, detail::operand<vectors>(dst), options);
+}
+
 /// Weights, k x n; `pack<s4>(codes)` for 4-bit ones. Weights stored output by output: pack(w.transpose()).
 template <class Rhs = void, eigen_dense M>
 auto pack(M const& rhs, pack_options options = {}) {
@@ -87,6 +129,29 @@ void gemm(Lhs const& lhs, Rhs const& rhs, Dst&& dst, Epilogue const& e = {}, gem
     quern::gemm(detail::operand(lhs), as_matrix(rhs), detail::operand(dst), e, options);
   else
     quern::gemm(detail::operand(lhs), rhs, detail::operand(dst), e, options);
+}
+
+/// Weights, k x n, for linear and dynamic_linear. Stored output by output: quantize_linear_weights(w.transpose()).
+template <class Rhs = std::int8_t, eigen_dense M>
+linear_weights<Rhs> quantize_linear_weights(M const& w, vector_view<float const> bias = {}, linear_weight_options options = {}) {
+  detail::require_memory<M>();
+  return quern::quantize_linear_weights<Rhs>(as_matrix(w), bias, options);
+}
+
+template <class X, class Params, class Rhs, class Y, class... Rest>
+  requires(eigen_dense<X> || eigen_dense<Y>)
+auto linear(X const& x, Params const& x_params, linear_weights<Rhs> const& w, Y&& y, Rest const&... rest) {
+  detail::require_operand<X>();
+  detail::require_operand<Y>();
+  return quern::linear(detail::operand(x), x_params, w, detail::operand(y), rest...);
+}
+
+template <class X, class Rhs, class Y>
+  requires(eigen_dense<X> || eigen_dense<Y>)
+void dynamic_linear(X const& x, linear_weights<Rhs> const& w, Y&& y, dynamic_linear_options const& options = {}) {
+  detail::require_operand<X>();
+  detail::require_operand<Y>();
+  quern::dynamic_linear(detail::operand(x), w, detail::operand(y), options);
 }
 
 }  // inline namespace QUERN_ABI
