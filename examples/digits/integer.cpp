@@ -64,7 +64,12 @@ double nanoseconds_per_image(Eigen::Index images, std::function<void(Eigen::Inde
 
 integer_network::integer_network(network const& net, Eigen::Ref<matrix const> const& calibration, precision p) : precision_(p) {
   auto const activations = digits::run(net, calibration);
-  auto const chosen = [](quern::matrix_view<float const> values) {
+  auto const chosen = [&](quern::matrix_view<float const> values) {
+    if (p.observer != nullptr) {
+      quern::calibrate::histogram h;
+      h.observe(values);
+      return quern::choose_params<quern::asymmetric<quern::u8>>(p.observer(h));
+    }
     return quern::choose_params<quern::asymmetric<quern::u8>>(quern::calibrate::range_of(values).range);
   };
   auto in = chosen(as_matrix(calibration));
@@ -72,8 +77,15 @@ integer_network::integer_network(network const& net, Eigen::Ref<matrix const> co
     matrix const& w = net[l].weights;
     integer_layer q;
     q.weights.resize(w.rows(), w.cols());
-    auto const weight_scales = p.per_channel ? quantize_weights<quern::per_channel<0>>(p.weight_bits, w, q.weights)
-                                             : quantize_weights<quern::per_tensor>(p.weight_bits, w, q.weights);
+    if (p.weights != nullptr) {
+      auto const& given = (*p.weights)[l];
+      std::copy(given.codes.begin(), given.codes.end(), q.weights.data());
+      q.weight_scales.assign(given.scales.begin(), given.scales.end());
+    } else {
+      q.weight_scales = p.per_channel ? quantize_weights<quern::per_channel<0>>(p.weight_bits, w, q.weights)
+                                      : quantize_weights<quern::per_tensor>(p.weight_bits, w, q.weights);
+    }
+    auto const& weight_scales = q.weight_scales;
     q.scale_count = static_cast<int>(weight_scales.size());
     quern::matrix_view<std::int8_t const> const rhs = quern::matrix_view<std::int8_t const>(as_matrix(q.weights)).transposed();
     if (p.weight_bits <= 4)
@@ -129,6 +141,24 @@ void integer_network::run(Eigen::Ref<matrix const> const& x, Eigen::Ref<matrix> 
   codes q = quantized_input(x);
   for (std::size_t l = 0; l + 1 < layers_.size(); ++l) q = hidden(layers_[l], q);
   last(layers_.back(), q, outputs);
+}
+
+std::vector<matrix> integer_network::inputs(Eigen::Ref<matrix const> const& x) const {
+  std::vector<matrix> reals;
+  codes q = quantized_input(x);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    integer_layer const& layer = layers_[l];
+    reals.push_back(((q.cast<float>().array() - static_cast<float>(layer.in.zero_point)) * layer.in.scale).matrix());
+    if (l + 1 < layers_.size()) q = hidden(layer, q);
+  }
+  return reals;
+}
+
+matrix integer_network::weights(std::size_t layer) const {
+  integer_layer const& l = layers_[layer];
+  matrix w = l.weights.cast<float>();
+  for (Eigen::Index o = 0; o < w.rows(); ++o) w.row(o) *= l.weight_scales[l.weight_scales.size() > 1 ? static_cast<std::size_t>(o) : 0];
+  return w;
 }
 
 measurement integer_network::measure(network const& net, Eigen::Ref<matrix const> const& x, std::vector<int> const& labels) const {

@@ -3,6 +3,8 @@
 
 #include "network.hpp"
 
+#include <quern/calibrate/histogram.hpp>
+#include <quern/compress/quantized_weights.hpp>
 #include <quern/ops/gemm.hpp>
 #include <quern/scheme/choose_params.hpp>
 
@@ -12,6 +14,10 @@ namespace digits {
 struct precision {
   int weight_bits = 8;  ///< 2 to 8
   bool per_channel = true;
+  /// Codes and scales that somebody else chose (GPTQ, training), a layer each; none: the range's, rounded to nearest.
+  std::vector<quern::compress::quantized_weights> const* weights = nullptr;
+  /// Range of the activations from their histogram; none: their extremes.
+  quern::real_range (*observer)(quern::calibrate::histogram const&) = nullptr;
 };
 
 /// What one configuration achieves on the test images.
@@ -33,6 +39,11 @@ class integer_network {
   /// Integers from the first layer to the last, whose accumulators become real numbers.
   void run(Eigen::Ref<matrix const> const& x, Eigen::Ref<matrix> outputs) const;
 
+  /// What each layer reads, as reals.
+  std::vector<matrix> inputs(Eigen::Ref<matrix const> const& x) const;
+  /// The weights that a layer's codes stand for.
+  matrix weights(std::size_t layer) const;
+
   measurement measure(network const& net, Eigen::Ref<matrix const> const& x, std::vector<int> const& labels) const;
 
  private:
@@ -43,6 +54,7 @@ class integer_network {
     quern::packed_matrix<quern::s4> nibbles;                                               // up to 4 bits
     std::vector<std::int32_t> bias;   // in steps of the accumulator
     std::vector<float> real_bias;     // of the last layer
+    std::vector<float> weight_scales; // one, or one an output
     std::vector<float> scales;        // accumulator to output steps; of the last layer, to reals
     quern::params<quern::asymmetric<quern::u8>> in, out;
     int scale_count = 1;

@@ -42,6 +42,10 @@ int count_right(Eigen::Ref<matrix const> const& outputs, std::vector<int> const&
   return static_cast<int>(std::inner_product(c.begin(), c.end(), labels.begin(), 0, std::plus<>{}, std::equal_to<>{}));
 }
 
+namespace {
+void optimize(network& net, dataset const& data, dataset const& test, schedule const& s, generator& random, weight_filter const* filter);
+}
+
 network train(dataset const& data, dataset const& test, int epochs, bool jittered, std::uint64_t seed) {
   generator random(seed);
   network net;
@@ -52,7 +56,25 @@ network train(dataset const& data, dataset const& test, int epochs, bool jittere
     for (Eigen::Index i = 0; i < fresh.weights.size(); ++i) fresh.weights.data()[i] = spread * random.normal();
     net.push_back(std::move(fresh));
   }
-  network mean = net, square = net, gradient = net;
+  optimize(net, data, test, {epochs, jittered, 0.003f, seed}, random, nullptr);
+  return net;
+}
+
+void fine_tune(network& net, dataset const& data, dataset const& test, schedule const& s, weight_filter const& filter) {
+  generator random(s.seed);
+  optimize(net, data, test, s, random, &filter);
+}
+
+namespace {
+
+network const& filtered_or(network const& net, weight_filter const* filter, network& filtered) {
+  if (filter == nullptr) return net;
+  (*filter)(net, filtered);
+  return filtered;
+}
+
+void optimize(network& net, dataset const& data, dataset const& test, schedule const& s, generator& random, weight_filter const* filter) {
+  network mean = net, square = net, gradient = net, filtered = net;
   for (std::size_t l = 0; l < net.size(); ++l)
     for (network* n : {&mean, &square}) (*n)[l].weights.setZero(), (*n)[l].bias.setZero();
 
@@ -64,20 +86,21 @@ network train(dataset const& data, dataset const& test, int epochs, bool jittere
   bool const terminal = isatty(1) != 0;
   auto const start = std::chrono::steady_clock::now();
   long step = 0;
-  long const steps = static_cast<long>(epochs) * (data.size() / batch);
-  for (int epoch = 1; epoch <= epochs; ++epoch) {
+  long const steps = static_cast<long>(s.epochs) * (data.size() / batch);
+  for (int epoch = 1; epoch <= s.epochs; ++epoch) {
     for (int i = data.size() - 1; i > 0; --i) std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(random.below(i + 1))]);
     double loss = 0;
     for (int first = 0; first + batch <= data.size(); first += batch) {
       for (int i = 0; i < batch; ++i) {
         int const from = order[static_cast<std::size_t>(first + i)];
         labels[static_cast<std::size_t>(i)] = data.labels[static_cast<std::size_t>(from)];
-        if (jittered)
+        if (s.jittered)
           jitter(data.image(from), data.side, 0.7f, random, x.row(i).data());
         else
           std::copy_n(data.image(from), data.pixel_count(), x.row(i).data());
       }
-      auto const outputs = run(net, x);
+      network const& used = filtered_or(net, filter, filtered);
+      auto const outputs = run(used, x);
       matrix error = outputs.back();  // the gradient: softmax less the right answer
       for (int i = 0; i < batch; ++i) {
         auto row = error.row(i);
@@ -95,12 +118,12 @@ network train(dataset const& data, dataset const& test, int epochs, bool jittere
           break;
         }
         gradient[l].weights.noalias() = error.transpose() * outputs[l - 1];
-        matrix back = error * net[l].weights;
+        matrix back = error * used[l].weights;
         error = back.cwiseProduct((outputs[l - 1].array() > 0).cast<float>().matrix());
       }
       ++step;
       float const progress = static_cast<float>(step) / static_cast<float>(steps);
-      float const rate = 0.003f * 0.5f * (1 + std::cos(3.14159265f * progress));
+      float const rate = s.rate * 0.5f * (1 + std::cos(3.14159265f * progress));
       float const mean_bias = 1 - std::pow(0.9f, static_cast<float>(step)), square_bias = 1 - std::pow(0.99f, static_cast<float>(step));
       auto const adam = [&](auto& value, auto const& slope, auto& m, auto& v) {
         m = 0.9f * m + 0.1f * slope;
@@ -113,14 +136,15 @@ network train(dataset const& data, dataset const& test, int epochs, bool jittere
       }
     }
     double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (terminal || epoch == epochs)
-      std::printf("%strain  epoch %2d of %d   loss %.4f   test accuracy %6.2f %%   %.1f s%s", terminal ? "\r" : "", epoch, epochs,
-                  loss / (data.size() / batch * batch), 100.0 * count_right(run(net, images(test)).back(), test.labels) / test.size(), seconds,
-                  epoch == epochs ? "\n" : "");
+    if (terminal || epoch == s.epochs)
+      std::printf("%s%s  epoch %2d of %d   loss %.4f   test accuracy %6.2f %%   %.1f s%s", terminal ? "\r" : "", filter == nullptr ? "train" : "tune ", epoch, s.epochs,
+                  loss / (data.size() / batch * batch), 100.0 * count_right(run(filtered_or(net, filter, filtered), images(test)).back(), test.labels) / test.size(), seconds,
+                  epoch == s.epochs ? "\n" : "");
     std::fflush(stdout);
   }
-  return net;
 }
+
+}  // namespace
 
 void tear_apart(network& net, float ratio, std::uint64_t seed) {
   generator random(seed);

@@ -5,6 +5,8 @@
 
 #include <Eigen/Core>
 
+#include <functional>
+
 namespace digits {
 
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -31,6 +33,18 @@ int count_right(Eigen::Ref<matrix const> const& outputs, std::vector<int> const&
 
 /// Adam on the cross entropy, with a line of progress. `jittered` distorts every image anew in each epoch.
 network train(dataset const& data, dataset const& test, int epochs, bool jittered, std::uint64_t seed);
+
+/// How long, how fast, in what order.
+struct schedule {
+  int epochs = 1;
+  bool jittered = false;
+  float rate = 0.003f;
+  std::uint64_t seed = 7;
+};
+
+/// Makes from the float weights those that the forward pass uses (rounded, say); gradients pass straight through to the float ones.
+using weight_filter = std::function<void(network const& from, network& used)>;
+void fine_tune(network& net, dataset const& data, dataset const& test, schedule const& s, weight_filter const& filter);
 
 /// Multiplies each hidden unit by a factor from 1/sqrt(ratio) to sqrt(ratio) and divides the weights that read it by the same:
 /// f(x) stays, because ReLU(a x) = a ReLU(x) for a > 0, but the ranges of the channels are torn apart.

@@ -51,9 +51,13 @@ void write_plot(std::string const& path, std::string const& title, std::vector<i
         left + width + 40, legend, legend, c.color, dash, left + width + 46, legend + 4, c.name.c_str());
   }
   put("<text x=\"%g\" y=\"%g\" fill=\"#555\">%d test images</text>\n</svg>\n", left + width + 16, legend + 34, images);
+  write_text(path, svg);
+}
+
+void write_text(std::string const& path, std::string const& text) {
   std::ofstream file(path);
-  file << svg;
-  if (!file) throw std::runtime_error(path + ": cannot be written");
+  file << text;
+  if (!file.flush()) throw std::runtime_error(path + ": cannot be written");
 }
 
 }  // namespace digits

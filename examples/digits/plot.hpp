@@ -24,4 +24,7 @@ interval binomial_interval(int right, int total);
 void write_plot(std::string const& path, std::string const& title, std::vector<int> const& bits, std::vector<curve> const& curves,
                 double float_percent, interval float_interval, int images);
 
+/// Throws when the file cannot be written.
+void write_text(std::string const& path, std::string const& text);
+
 }  // namespace digits

@@ -186,6 +186,25 @@ TEST_CASE("GPTQ gives the same codes on any executor, and reports its progress",
   CHECK(a.error == b.error);
 }
 
+TEST_CASE("refitted scales never raise the error, and GPTQ with them lowers it again", "[compress][gptq]") {
+  matrix const w = gaussian(10, 48, 50), x = correlated(300, 48, 51);
+  row_major_matrix const h = second_moments(x);
+  for (index_t group : {0, 16, 7}) {
+    weight_grid const grid{2, true, group};
+    quantized_weights q = gptq(w.view(), h, grid, {.act_order = true}).weights;
+    double const first = output_error(w.view(), q, h);
+    refit_scales(w.view(), h, q);
+    double const refitted = output_error(w.view(), q, h);
+    CHECK(refitted < first);
+    gptq_result const again = gptq(w.view(), h, grid, {.act_order = true, .scales = &q});
+    CHECK(output_error(w.view(), again.weights, h) < first);
+    CHECK(again.error <= again.rounded_error);
+    for (index_t i = 0; i < q.scales.size(); ++i) CHECK(again.weights.scales[i] == q.scales[i]);
+  }
+  quantized_weights const other = round_to_nearest(w.view(), {2, true, 8});
+  CHECK(refusal([&] { gptq(w.view(), h, {2, true, 16}, {.scales = &other}); }).find("groups of 8") != std::string::npos);
+}
+
 TEST_CASE("AWQ never does worse than rounding and helps where activations have outlier channels", "[compress][awq]") {
   matrix const w = gaussian(32, 64, 20);
   matrix x = gaussian(400, 64, 21);

@@ -68,6 +68,13 @@ with tempfile.TemporaryDirectory() as folder:
     expect(rows["W4A8, one scale a channel"][0] > exact - 1, "W4A8 per channel loses more than a point")
     expect(rows["hidden: float32 (Eigen)"][0] == exact, "the rescaling changed the float network")
     expect(rows["hidden: W8A8, one scale a tensor"][0] < 20, "the rescaling does not destroy per-tensor int8")
+    few = {k.split(": ", 1)[1]: v[0] for k, v in rows.items() if "A8, nearest" in k or "GPTQ" in k or "trained" in k}
+    expect(few["W2A8, nearest"] <= 40 and few["W2A8, GPTQ"] >= 88 and few["W2A8, trained with rounding"] >= 88, f"two bits: {few}")
+    expect(few["W3A8, GPTQ"] > few["W3A8, nearest"] and few["W4A8, GPTQ"] > exact - 0.5, f"GPTQ: {few}")
+    proved = re.search(r"of 1000 answers (\d+) are the float network's; (\d+) are proved to be$", output, re.M)
+    expect(proved and 100 < int(proved[2]) <= int(proved[1]), f"certificates: {proved and proved[0]}")
+    front = xml.dom.minidom.parse(plot[:-4] + "_bits.svg").getElementsByTagName("circle")
+    expect(len(front) >= 10, f"the Pareto front has {len(front)} points")
     expect("seed" in output and "isa" in output, "seed and instruction set are not printed")
     curves = xml.dom.minidom.parse(plot).getElementsByTagName("polyline")
     expect(len(curves) == 5, f"the plot has {len(curves)} curves")

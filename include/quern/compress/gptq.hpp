@@ -38,6 +38,9 @@ struct progress_ref {
 struct gptq_options {
   double damping = 0.01;       ///< times the mean of the diagonal is added to it; raised tenfold as long as H is singular
   bool act_order = false;      ///< columns of large H_jj first; undone in the result
+  float smallest_shrink = 1;   ///< below 1: how far a group's extremes may be clipped (weighed by H's diagonal), see round_options
+  /// Take every scale and zero from here instead (refit_scales makes better ones than the range's; groups then keep theirs).
+  quantized_weights const* scales = nullptr;
   index_t block = 128;         ///< columns between two updates by matrix product
   executor_ref executor = {};
   progress_ref progress = {};
@@ -46,7 +49,7 @@ struct gptq_options {
 struct gptq_result {
   quantized_weights weights;
   double error = 0;            ///< ½ tr(D H Dᵀ) with the damped H: what was minimized
-  double rounded_error = 0;    ///< the same for round_to_nearest: never smaller
+  double rounded_error = 0;    ///< the same for round_to_nearest with the same clipping: never smaller
   double damping = 0;          ///< what it took to factor H
   index_t rows_rounded = 0;    ///< rows that kept plain rounding
   index_t dead_inputs = 0;     ///< inputs that were 0 in every sample: their weights are only rounded
@@ -106,6 +109,36 @@ inline double factor(row_major_matrix& h, double damping, index_t& dead) {
 
 inline namespace QUERN_ABI {
 
+/// The scales of least output error for the codes and zeros that there are: in each row, group after group, `sweeps` times,
+///
+///     scale += (d H cᵀ) / (c H cᵀ)          d = w - ŵ, c = codes - zeros of the group, 0 elsewhere
+///
+/// Exact after one sweep where a row is one group. Never raises the error; scales stay positive. With few bits it is worth a second run
+/// of gptq with options.scales. @errors shape.
+inline void refit_scales(matrix_view<float const> w, row_major_matrix const& h, quantized_weights& q, int sweeps = 2) {
+  if (w.rows != q.rows || w.cols != q.cols || h.rows() != w.cols || h.cols() != w.cols)
+    fail(errc::shape, "refit_scales: the weights are ", w.rows, " x ", w.cols, ", the quantized ones ", q.rows, " x ", q.cols, ", the Hessian ",
+         static_cast<index_t>(h.rows()), " wide; they must fit.");
+  Eigen::RowVectorXf d(w.cols);
+  for (index_t i = 0; i < w.rows; ++i) {
+    for (index_t j = 0; j < w.cols; ++j) d(j) = w(i, j) - q(i, j);
+    for (int sweep = 0; sweep < sweeps; ++sweep)
+      for (index_t g = 0; g < q.groups; ++g) {
+        index_t const first = g * q.group, n = std::min(q.group, w.cols - first);
+        Eigen::RowVectorXf c(n);
+        for (index_t j = 0; j < n; ++j) c(j) = static_cast<float>(q.codes[i * q.cols + first + j]) - q.zeros[i * q.groups + g];
+        Eigen::RowVectorXf const hc = c * h.middleRows(first, n);
+        float const curvature = hc.segment(first, n).dot(c);
+        if (!(curvature > 0)) continue;
+        float& scale = q.scales[i * q.groups + g];
+        float const better = scale + hc.dot(d) / curvature;
+        if (!(better > 0) || !is_finite(better)) continue;
+        d.segment(first, n) -= (better - scale) * c;
+        scale = better;
+      }
+  }
+}
+
 /// Quantizes w (rows x cols) for inputs with second moments `h`. h is consumed: pass std::move, or a copy to keep it.
 ///
 /// @cost   rows cols² / 2 multiply-adds for the feedback and as many for rating plain rounding, cols³ / 6 for the factor.
@@ -120,8 +153,20 @@ inline gptq_result gptq(matrix_view<float const> w, row_major_matrix h, weight_g
   if (!(options.damping >= 0 && options.damping <= 10)) fail(errc::argument, "gptq: damping is ", options.damping, "; it must be 0 to 10.");
   if (options.block < 1) fail(errc::argument, "gptq: block is ", options.block, "; it must be at least 1.");
   gptq_result r;
-  r.weights = round_to_nearest(w, grid);
+  buffer<float> importance(options.smallest_shrink < 1 ? cols : 0);
+  for (index_t j = 0; j < importance.size(); ++j) importance[j] = h(j, j);
+  r.weights = round_to_nearest(w, grid, {.smallest_shrink = options.smallest_shrink, .importance = view(importance)});
   if (rows == 0 || cols == 0) return r;
+  if (options.scales != nullptr) {
+    quantized_weights const& from = *options.scales;
+    if (from.rows != rows || from.cols != cols || from.group != r.weights.group)
+      fail(errc::shape, "gptq: options.scales is ", from.rows, " x ", from.cols, " in groups of ", from.group, ", the weights are ", rows, " x ", cols,
+           " in groups of ", r.weights.group, "; they must be equal.");
+    r.weights.scales = from.scales;
+    r.weights.zeros = from.zeros;
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = 0; j < cols; ++j) r.weights.codes[i * cols + j] = code_of_weight(w(i, j), {from.scale(i, j), from.zero(i, j)}, grid);
+  }
 
   std::vector<index_t> order(static_cast<std::size_t>(cols));
   std::iota(order.begin(), order.end(), index_t{0});
@@ -164,7 +209,7 @@ inline gptq_result gptq(matrix_view<float const> w, row_major_matrix h, weight_g
         for (index_t c = 0; c < width; ++c) {
           index_t const p = b + c, column = order[p], g = column / q.group;
           float const diagonal = h(p, p);
-          if (!options.act_order && p % q.group == 0 && p > 0) {
+          if (!options.act_order && options.scales == nullptr && p % q.group == 0 && p > 0) {
             // The group begins: its scale suits the weights with all feedback so far. Columns beyond this block lack the feedback of
             // the block's own columns; theirs is made up from d as far as it is known, as in the paper (whose blocks are groups).
             index_t const size = std::min(q.group, cols - p);
@@ -178,7 +223,8 @@ inline gptq_result gptq(matrix_view<float const> w, row_major_matrix h, weight_g
               }
               current[k] = w(first + i, to) + feedback / h(to, to);
             }
-            scale_and_zero const s = choose_group({current.data(), size, 1}, grid);
+            scale_and_zero const s = best_group({current.data(), size, 1}, grid, options.smallest_shrink,
+                                                importance.empty() ? vector_view<float const>{} : vector_view<float const>{importance.data() + p, size, 1});
             scales[i * q.groups + g] = s.scale;
             zeros[i * q.groups + g] = s.zero;
           }

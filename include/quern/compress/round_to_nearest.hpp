@@ -16,6 +16,24 @@ struct round_options {
 
 inline namespace QUERN_ABI {
 
+/// The scale and zero of a group whose extremes, shrunk to 1, 0.95, ... `smallest`, cost the least weighted squared error.
+inline scale_and_zero best_group(vector_view<float const> w, weight_grid grid, float smallest, vector_view<float const> importance) noexcept {
+  scale_and_zero best = choose_group(w, grid);
+  if (smallest >= 1) return best;
+  double least = __builtin_inf();
+  for (int step = 0;; ++step) {
+    float const shrink = 1.0f - 0.05f * static_cast<float>(step);
+    if (step > 0 && shrink < smallest - 1e-4f) return best;
+    scale_and_zero const s = choose_group(w, grid, shrink);
+    double error = 0;
+    for (index_t j = 0; j < w.size; ++j) {
+      double const e = static_cast<double>(w[j]) - value_of(code_of_weight(w[j], s, grid), s);
+      error += rounded(e * e * (importance.empty() ? 1.0f : importance[j]));
+    }
+    if (error < least) least = error, best = s;
+  }
+}
+
 /// @errors argument for non-finite weights or a wrong grid; null; shape. A group size that does not divide cols leaves a short group.
 inline quantized_weights round_to_nearest(matrix_view<float const> w, weight_grid grid, round_options options = {}) {
   check_grid("round_to_nearest", grid);
@@ -29,19 +47,8 @@ inline quantized_weights round_to_nearest(matrix_view<float const> w, weight_gri
     for (index_t g = 0; g < q.groups; ++g) {
       index_t const first = g * q.group, n = w.cols - first < q.group ? w.cols - first : q.group;
       vector_view<float const> const part = w.row(i).sub(first, n);
-      scale_and_zero best = choose_group(part, grid);
-      double least = __builtin_inf();
-      for (int step = 0;; ++step) {
-        float const shrink = 1.0f - 0.05f * static_cast<float>(step);
-        if (step > 0 && shrink < options.smallest_shrink - 1e-4f) break;
-        scale_and_zero const s = choose_group(part, grid, shrink);
-        double error = 0;
-        for (index_t j = 0; j < n; ++j) {
-          double const e = static_cast<double>(part[j]) - value_of(code_of_weight(part[j], s, grid), s);
-          error += rounded(e * e * (options.importance.empty() ? 1.0f : options.importance[first + j]));
-        }
-        if (error < least) least = error, best = s;
-      }
+      scale_and_zero const best =
+          best_group(part, grid, options.smallest_shrink, options.importance.empty() ? options.importance : options.importance.sub(first, n));
       q.scales[i * q.groups + g] = best.scale;
       q.zeros[i * q.groups + g] = best.zero;
       for (index_t j = 0; j < n; ++j) q.codes[i * q.cols + first + j] = code_of_weight(part[j], best, grid);
