@@ -173,8 +173,8 @@ struct mlas_softmax {
     s.zero_point = y.zero_point;
     return s;
   }
-  /// Saturates above. Short rows overflow to infinity when y_scale is fine; converted as x86 does, that is 0 + zero_point for u8 and
-  /// the highest code for s8. (Releases before 1.20 or so compared s8 with 255, and wrapped.)
+  /// Saturates above. Short rows overflow to infinity when y_scale is fine; converted as x86 does, that is 0 + zero_point for u8 and,
+  /// with a negative zero_point, the highest code for s8. (Releases before 1.20 or so compared s8 with 255, and wrapped.)
   template <class T>
   QUERN_INLINE constexpr void operator()(T const* src, T* dst, index_t n) const noexcept {
     static_assert(std::same_as<code_of_t<T>, code_of_t<Code>>, "quern: QLinearSoftmax keeps the type of its input.");
