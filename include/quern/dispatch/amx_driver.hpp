@@ -12,7 +12,7 @@ inline namespace QUERN_ABI {
 
 /// Sizes of one task.
 struct amx_blocks {
-  index_t k_block = 0, blocks = 0, per_segment = 0, whole = 0, segments = 0;
+  k_blocks k;
   index_t tiles = 0;        ///< of 16 rows
   bool copied = false;      ///< all of lhs; else only a last, partial tile and the last k % 64
   index_t copy_bytes = 0, tail_bytes = 0, acc_bytes = 0, wide_bytes = 0, unpack_bytes = 0, sums_bytes = 0;
@@ -21,25 +21,19 @@ struct amx_blocks {
 
   static amx_blocks of(gemm_problem const& p, index_t rows) noexcept {
     amx_blocks b;
-    b.whole = p.segment > 0 && p.segment < p.k ? p.segment : p.k;
-    index_t const pieces = (b.whole + kernel::lhs_block - 1) / kernel::lhs_block;
-    b.k_block = pieces == 1 ? b.whole : round_up((b.whole + pieces - 1) / pieces, 64);
-    b.per_segment = (b.whole + b.k_block - 1) / b.k_block;
-    b.segments = (p.k + b.whole - 1) / b.whole;
-    index_t const last = p.k - (b.segments - 1) * b.whole;  // the last segment may be shorter
-    b.blocks = (b.segments - 1) * b.per_segment + (last + b.k_block - 1) / b.k_block;
+    b.k = k_blocks::of(p.k, p.segment, kernel::lhs_block);
     b.tiles = (rows + 15) / 16;
     // Rows whose distance is a multiple of 1 KB fall into 4 of L1's 64 sets; a copy pays where 8 panels and more use it.
     bool const aliased = p.plain_stride % 1024 == 0 && p.n >= 256 && rows > 16;
     b.copied = p.plain == nullptr || p.sums || p.segment > 0 || aliased;
     index_t const copied_tiles = b.copied ? b.tiles : 1;
-    b.copy_bytes = b.blocks * copied_tiles * 16 * kernel::lhs_stride;
+    b.copy_bytes = b.k.count * copied_tiles * 16 * kernel::lhs_stride;
     b.tail_bytes = b.copied ? 0 : b.tiles * 1024;
-    index_t const block_rows = b.blocks > 1 ? round_up(rows, 32) : 32;
+    index_t const block_rows = b.k.count > 1 ? round_up(rows, 32) : 32;
     b.acc_bytes = block_rows * 32 * 4;
     b.wide_bytes = p.segment > 0 ? round_up(rows, 32) * 32 * p.wide_bytes : 0;
-    b.unpack_bytes = p.nibbles ? 2 * (round_up(b.k_block, 8) / 4 + 16) * row_bytes : 0;
-    b.sums_bytes = p.sums ? round_up(b.tiles * 16 * b.segments * 8, 64) : 0;
+    b.unpack_bytes = p.nibbles ? 2 * (round_up(b.k.block, 8) / 4 + 16) * row_bytes : 0;
+    b.sums_bytes = p.sums ? round_up(b.tiles * 16 * b.k.segments * 8, 64) : 0;
     return b;
   }
 };
@@ -94,30 +88,21 @@ inline void run_amx_rows(gemm_problem const& p, kernel::kernel_set const& set, g
   index_t const first_copied = b.copied ? 0 : rows / 16;  // tile
   index_t const copied_tiles = b.tiles - first_copied;
   index_t const copy_block = copied_tiles * 16 * kernel::lhs_stride;
-  auto const start_of = [&](index_t block) { return block / b.per_segment * b.whole + block % b.per_segment * b.k_block; };
-  auto const size_of = [&](index_t block) {
-    index_t const start = start_of(block), end = (block / b.per_segment + 1) * b.whole;
-    index_t const stop = start + b.k_block < end ? start + b.k_block : end;
-    return (stop < p.k ? stop : p.k) - start;
-  };
-
-  for (index_t block = 0; block < b.blocks && copied_tiles > 0; ++block) {
-    index_t const k0 = start_of(block), count = size_of(block);
-    bool const first = block % b.per_segment == 0;
-    unsigned char* const to = copy + block * copy_block;
+  for (auto at = b.k.begin(); !b.k.done(at) && copied_tiles > 0; b.k.next(at)) {
+    unsigned char* const to = copy + at.index * copy_block;
     index_t const row0 = first_copied * 16;
     for (index_t r = row0; r < rows; r += 32) {
       index_t const some = rows - r < 32 ? rows - r : 32;
       std::int32_t new_sums[32];
-      p.read(p.lhs, set.copy, task.row + r, some, k0, count, round_up(count, 64), to + (r - row0) * kernel::lhs_stride,
+      p.read(p.lhs, set.copy, task.row + r, some, at.k0, at.count, round_up(at.count, 64), to + (r - row0) * kernel::lhs_stride,
              p.sums ? new_sums : nullptr);
       if (p.sums)
         for (index_t q = 0; q < some; ++q) {
-          std::int64_t& sum = sums[block / b.per_segment * padded + r + q];
-          sum = first ? new_sums[q] : sum + new_sums[q];
+          std::int64_t& sum = sums[at.segment * padded + r + q];
+          sum = at.first ? new_sums[q] : sum + new_sums[q];
         }
     }
-    for (index_t r = rows; r < padded; ++r) __builtin_memset(to + (r - row0) * kernel::lhs_stride, 0, static_cast<std::size_t>(round_up(count, 64)));
+    for (index_t r = rows; r < padded; ++r) __builtin_memset(to + (r - row0) * kernel::lhs_stride, 0, static_cast<std::size_t>(round_up(at.count, 64)));
   }
   // The last k % 64 of the tiles that stay where they are.
   index_t const k_tail = p.k % 64;
@@ -134,12 +119,11 @@ inline void run_amx_rows(gemm_problem const& p, kernel::kernel_set const& set, g
   for (index_t panel = task.panel; panel < task.panel + task.panels;) {
     index_t const panels = task.panel + task.panels - panel >= 2 ? 2 : 1;
     index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16, ld = panels * 16;
-    for (index_t block = 0; block < b.blocks; ++block) {
-      index_t const k0 = start_of(block), count = size_of(block), k_a_row = p.nibbles ? 8 : 4;
-      unsigned char const* rhs = p.rhs + panel * p.panel_bytes + k0 / k_a_row * row_bytes;
+    for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) {
+      unsigned char const* rhs = p.rhs + panel * p.panel_bytes + at.k0 / (p.nibbles ? 8 : 4) * row_bytes;
       index_t panel_bytes = p.panel_bytes;
       if (p.nibbles) {
-        index_t const steps = (count + 7) / 8;
+        index_t const steps = (at.count + 7) / 8;
         panel_bytes = (2 * steps + 16) * row_bytes;
         for (index_t q = 0; q < panels; ++q) {
           set.unpack(rhs + q * p.panel_bytes, steps, unpacked + q * panel_bytes);
@@ -147,28 +131,26 @@ inline void run_amx_rows(gemm_problem const& p, kernel::kernel_set const& set, g
         }
         rhs = unpacked;
       }
-      index_t const in_segment = block % b.per_segment, segment = block / b.per_segment;
-      bool const last = in_segment == b.per_segment - 1 || block == b.blocks - 1;
       for (index_t r = 0; r < rows; r += 32) {
         index_t const live = rows - r < 32 ? rows - r : 32;
         int const row_tiles = live > 16 ? 2 : 1;
         // One buffer does: a block stores behind its last step, when what was pending has been finished.
-        std::int32_t* const tile_acc = b.blocks > 1 ? acc + r * ld : acc;
-        bool const direct = p.direct != nullptr && columns == panels * 16 && live == row_tiles * 16 && b.blocks == 1;
+        std::int32_t* const tile_acc = b.k.count > 1 ? acc + r * ld : acc;
+        bool const direct = p.direct != nullptr && columns == panels * 16 && live == row_tiles * 16 && b.k.count == 1;
         kernel::amx_job job;
-        job.steps = (count + 63) / 64;
+        job.steps = (at.count + 63) / 64;
         for (int t = 0; t < row_tiles; ++t) {
           index_t const tile = r / 16 + t;
           if (tile >= first_copied) {
-            job.lhs[t] = copy + block * copy_block + (tile - first_copied) * 16 * kernel::lhs_stride;
+            job.lhs[t] = copy + at.index * copy_block + (tile - first_copied) * 16 * kernel::lhs_stride;
             job.lhs_stride[t] = kernel::lhs_stride;
           } else {
-            job.lhs[t] = p.plain + (task.row + tile * 16) * p.plain_stride + k0;
+            job.lhs[t] = p.plain + (task.row + tile * 16) * p.plain_stride + at.k0;
             job.lhs_stride[t] = p.plain_stride;
           }
           job.lhs_last[t] = job.lhs[t] + (job.steps - 1) * 64;
           job.lhs_last_stride[t] = job.lhs_stride[t];
-          if (tile < first_copied && count % 64 != 0) {
+          if (tile < first_copied && at.count % 64 != 0) {
             job.lhs_last[t] = tails + tile * 1024;
             job.lhs_last_stride[t] = 64;
           }
@@ -177,11 +159,11 @@ inline void run_amx_rows(gemm_problem const& p, kernel::kernel_set const& set, g
         job.rhs[1] = rhs + panel_bytes;
         job.acc = direct ? p.direct + (task.row + r) * p.direct_ld + col : tile_acc;
         job.ld = direct ? p.direct_ld : ld;
-        job.from_acc = in_segment != 0;
+        job.from_acc = !at.first;
         job.meanwhile = pending.waiting ? &pending_block::meanwhile : nullptr;
         job.context = &pending;
         kernel::amx_block(p.kind == 1, row_tiles, static_cast<int>(panels))(job);
-        if (last && !direct) {
+        if (at.last && !direct) {
           pending.run(pending.result.rows);
           pending.result = {.acc = tile_acc,
                             .ld = ld,
@@ -190,12 +172,12 @@ inline void run_amx_rows(gemm_problem const& p, kernel::kernel_set const& set, g
                             .col = col,
                             .rows = live,
                             .cols = columns,
-                            .sums = p.sums ? sums + (p.segment > 0 ? segment * padded : 0) + r : nullptr,
+                            .sums = p.sums ? sums + at.segment * padded + r : nullptr,
                             .lhs_offset = 0};
           pending.wide = p.segment > 0 ? wide + r * 32 * p.wide_bytes : nullptr;
           pending.wide_ld = ld;
-          pending.segment = segment;
-          pending.last_segment = block == b.blocks - 1;
+          pending.segment = at.segment;
+          pending.last_segment = at.index == b.k.count - 1;
           pending.done = 0;
           pending.waiting = true;
         }

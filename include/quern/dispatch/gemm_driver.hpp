@@ -14,37 +14,31 @@ inline namespace QUERN_ABI {
 
 /// Blocks of one kernel set for a problem.
 struct gemm_blocks {
-  index_t k_block = 0;      ///< codes a block of k
-  index_t blocks = 0;       ///< of k
-  index_t per_segment = 0;  ///< blocks of k a segment
-  index_t row_block = 0;
+  k_blocks k;
+  index_t row_block = 0, tile_rows = 0;
   index_t lhs_bytes = 0, acc_bytes = 0, wide_bytes = 0, unpack_bytes = 0, sums_bytes = 0;
 
+  index_t padded_rows() const noexcept { return row_block + tile_rows; }  // the last tile may read more rows than there are
   index_t bytes() const noexcept { return lhs_bytes + acc_bytes + wide_bytes + unpack_bytes + sums_bytes; }
 
   static gemm_blocks of(gemm_problem const& p, kernel::kernel_set const& set, index_t rows) noexcept {
     gemm_blocks b;
-    index_t const code = set.form == kernel::lhs_form::words ? 2 : 1;
-    index_t const most = kernel::lhs_block / code;
-    index_t const whole = p.segment > 0 && p.segment < p.k ? p.segment : p.k;
-    index_t const pieces = whole > 0 ? (whole + most - 1) / most : 1;
-    b.k_block = pieces == 1 ? whole : round_up((whole + pieces - 1) / pieces, 64);
-    b.per_segment = b.k_block > 0 ? (whole + b.k_block - 1) / b.k_block : 1;
-    index_t const segments = whole > 0 ? (p.k + whole - 1) / whole : 1;
-    index_t const last = p.k - (segments - 1) * whole;  // the last segment may be shorter
-    b.blocks = (segments - 1) * b.per_segment + (last > 0 ? (last + b.k_block - 1) / b.k_block : 1);
-    index_t const tile_rows = largest_tile_rows(set);
-    index_t const fit = half_of_l2 / (b.blocks * kernel::lhs_stride) / tile_rows * tile_rows;
-    index_t const wanted = fit < 2 * tile_rows ? 2 * tile_rows : fit;
-    // Blocks of equal size: 100 rows where 96 fit are 2 x 50.
-    index_t const count = rows > 0 ? (rows + wanted - 1) / wanted : 1;
-    b.row_block = count == 1 ? rows : round_up((rows + count - 1) / count, tile_rows);
-    index_t const padded_rows = b.row_block + tile_rows;  // the last tile may read more rows than there are
-    b.lhs_bytes = b.blocks * padded_rows * kernel::lhs_stride;
-    b.acc_bytes = (b.blocks > 1 ? padded_rows : tile_rows) * 48 * 4;
-    b.wide_bytes = p.segment > 0 ? round_up(padded_rows * 48 * p.wide_bytes, 64) : 0;
-    b.unpack_bytes = p.nibbles ? 3 * (round_up(b.k_block, 8) / 4 + 16) * row_bytes : 0;
-    b.sums_bytes = p.sums ? round_up(padded_rows * segments * 8, 64) : 0;
+    b.k = k_blocks::of(p.k, p.segment, kernel::lhs_block / (set.form == kernel::lhs_form::words ? 2 : 1));
+    b.tile_rows = largest_tile_rows(set);
+    b.row_block = rows;
+    if (rows * b.k.count * kernel::lhs_stride > half_of_l2) {
+      index_t const fit = half_of_l2 / (b.k.count * kernel::lhs_stride) / b.tile_rows * b.tile_rows;
+      index_t const wanted = fit < 2 * b.tile_rows ? 2 * b.tile_rows : fit;
+      // Blocks of equal size: 100 rows where 96 fit are 2 x 50.
+      index_t const count = (rows + wanted - 1) / wanted;
+      if (count > 1) b.row_block = round_up((rows + count - 1) / count, b.tile_rows);
+    }
+    index_t const padded = b.padded_rows();
+    b.lhs_bytes = b.k.count * padded * kernel::lhs_stride;
+    b.acc_bytes = (b.k.count > 1 ? padded : b.tile_rows) * 48 * 4;
+    b.wide_bytes = p.segment > 0 ? round_up(padded * 48 * p.wide_bytes, 64) : 0;
+    b.unpack_bytes = p.nibbles ? 3 * (round_up(b.k.block, 8) / 4 + 16) * row_bytes : 0;
+    b.sums_bytes = p.sums ? round_up(padded * b.k.segments * 8, 64) : 0;
     return b;
   }
 };
@@ -73,60 +67,53 @@ struct row_plan {
   }
 };
 
-/// The loops. `memory` holds gemm_blocks::bytes().
-inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, gemm_task const& task, bool proven_only,
-                          bool unproven_only, unsigned char* memory) {
-  auto const b = gemm_blocks::of(p, set, task.rows);
+/// The loops. `memory` holds b.bytes().
+inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, gemm_blocks const& b, gemm_task const& task,
+                          bool proven_only, bool unproven_only, unsigned char* memory) {
   bool const words = set.form == kernel::lhs_form::words;
   index_t const code = words ? 2 : 1;
-  index_t const padded_rows = b.row_block + largest_tile_rows(set);
+  index_t const padded_rows = b.padded_rows(), block_bytes = padded_rows * kernel::lhs_stride;
   unsigned char* const lhs = memory;
   auto* const acc = reinterpret_cast<std::int32_t*>(memory + b.lhs_bytes);
   unsigned char* const wide = memory + b.lhs_bytes + b.acc_bytes;
   unsigned char* const unpacked = wide + b.wide_bytes;
   auto* const sums = reinterpret_cast<std::int64_t*>(unpacked + b.unpack_bytes);
-  index_t const block_bytes = padded_rows * kernel::lhs_stride;
-  index_t const whole = p.segment > 0 && p.segment < p.k ? p.segment : p.k;
-  index_t const k_a_row = p.nibbles ? 8 : 4;
   std::int32_t const* const init = p.init[static_cast<int>(set.form)];
-  auto const start_of = [&](index_t block) { return block / b.per_segment * whole + block % b.per_segment * b.k_block; };
-  auto const size_of = [&](index_t block) {
-    index_t const within = block % b.per_segment * b.k_block, segment_left = whole - within;
-    index_t const size = segment_left < b.k_block ? segment_left : b.k_block, left = p.k - start_of(block);
-    return size < left ? size : left;
-  };
+  bool const one_block = b.k.count == 1;
   auto const wanted = [&](index_t panel) {
     if (!proven_only && !unproven_only) return true;
     return (p.lhs_max * p.pairs[panel] <= 32767) == proven_only;
   };
-
   row_plan plans[4];  // by panels
   index_t planned_rows[4] = {};
   for (index_t row0 = 0; row0 < task.rows; row0 += b.row_block) {
     index_t const rows = task.rows - row0 < b.row_block ? task.rows - row0 : b.row_block;
-    for (index_t block = 0; block < b.blocks; ++block) {
-      index_t const k0 = start_of(block), count = size_of(block);
-      index_t const padded = round_up(count * code, 64) / code;
-      bool const first = block % b.per_segment == 0;
-      std::int64_t* const block_sums = sums + block / b.per_segment * padded_rows;
+    for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) {
+      index_t const used = round_up(at.count * code, 64);
+      unsigned char* const to = lhs + at.index * block_bytes;
       for (index_t r = 0; r < rows; r += 32) {
         index_t const some = rows - r < 32 ? rows - r : 32;
         std::int32_t new_sums[32];
-        p.read(p.lhs, set.copy, task.row + row0 + r, some, k0, count, padded, lhs + block * block_bytes + r * kernel::lhs_stride,
+        p.read(p.lhs, set.copy, task.row + row0 + r, some, at.k0, at.count, used / code, to + r * kernel::lhs_stride,
                p.sums ? new_sums : nullptr);
         if (p.sums)
-          for (index_t q = 0; q < some; ++q) block_sums[r + q] = first ? new_sums[q] : block_sums[r + q] + new_sums[q];
+          for (index_t q = 0; q < some; ++q) {
+            std::int64_t& sum = sums[at.segment * padded_rows + r + q];
+            sum = at.first ? new_sums[q] : sum + new_sums[q];
+          }
       }
-      index_t const used = round_up(count * code, 64);
-      for (index_t r = rows; r < padded_rows && r < rows + largest_tile_rows(set); ++r)  // what the last tile reads beyond
-        __builtin_memset(lhs + block * block_bytes + r * kernel::lhs_stride, 0, static_cast<std::size_t>(used));
+      for (index_t r = rows; r < rows + b.tile_rows; ++r)  // what the last tile reads beyond
+        __builtin_memset(to + r * kernel::lhs_stride, 0, static_cast<std::size_t>(used));
     }
     for (index_t panel = task.panel; panel < task.panel + task.panels;) {
-      index_t run = 0;  // panels in a row that this kernel set is to do
-      while (panel + run < task.panel + task.panels && wanted(panel + run)) ++run;
-      if (run == 0) {
-        ++panel;
-        continue;
+      index_t run = task.panel + task.panels - panel;  // panels in a row that this kernel set is to do
+      if (proven_only || unproven_only) {
+        run = 0;
+        while (panel + run < task.panel + task.panels && wanted(panel + run)) ++run;
+        if (run == 0) {
+          ++panel;
+          continue;
+        }
       }
       bool const by_nibbles = p.nibbles && rows <= set.nibble_tile_count;
       index_t const panels = by_nibbles ? 1 : choose_panels(set, run, rows);
@@ -138,30 +125,27 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
       index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16;
       index_t const ld = panels * 16;
       bool const whole_columns = columns == panels * 16;
-      for (index_t block = 0; block < b.blocks; ++block) {
-        index_t const k0 = start_of(block), count = size_of(block);
-        unsigned char const* rhs = p.rhs + panel * p.panel_bytes + k0 / k_a_row * row_bytes;
-        index_t panel_bytes = p.panel_bytes, steps = (count + k_a_row - 1) / k_a_row;
+      for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) {
+        index_t const steps_of_rhs = p.nibbles ? (at.count + 7) / 8 : (at.count + 3) / 4;
+        unsigned char const* rhs = p.rhs + panel * p.panel_bytes + at.k0 / (p.nibbles ? 8 : 4) * row_bytes;
+        index_t panel_bytes = p.panel_bytes, steps = steps_of_rhs;
         if (p.nibbles && !by_nibbles) {
           panel_bytes = (2 * steps + 16) * row_bytes;
           for (index_t q = 0; q < panels; ++q) set.unpack(rhs + q * p.panel_bytes, steps, unpacked + q * panel_bytes);
           rhs = unpacked;
           steps *= 2;
         }
-        index_t const in_segment = block % b.per_segment;
-        bool const first = in_segment == 0, last = in_segment == b.per_segment - 1 || block == b.blocks - 1;
-        for (index_t r = 0, at = 0; r < rows; ++at) {
+        for (index_t r = 0, i = 0; r < rows; ++i) {
           kernel::tile_kernel const& t = by_nibbles         ? set.nibble_tiles[rows - 1]
-                                         : at < plan.count ? *plan.first
-                                                           : *plan.rest[at - plan.count];
+                                         : i < plan.count ? *plan.first
+                                                          : *plan.rest[i - plan.count];
           index_t const live = t.rows < rows - r ? t.rows : rows - r;
-          std::int32_t* const tile_acc = acc + (b.blocks > 1 ? r * ld : 0);
-          bool const direct = p.direct != nullptr && whole_columns && live == t.rows && last;
+          std::int32_t* const tile_acc = acc + (one_block ? 0 : r * ld);
+          bool const direct = p.direct != nullptr && whole_columns && live == t.rows && at.last;
           std::int32_t* const to = direct ? p.direct + (task.row + row0 + r) * p.direct_ld + col : tile_acc;
-          t.run(lhs + block * block_bytes + r * kernel::lhs_stride, rhs, panel_bytes, steps, first ? init + col : tile_acc,
-                first ? 0 : ld, to, direct ? p.direct_ld : ld);
-          if (last && !direct) {
-            index_t const segment = block / b.per_segment;
+          t.run(lhs + at.index * block_bytes + r * kernel::lhs_stride, rhs, panel_bytes, steps, at.first ? init + col : tile_acc,
+                at.first ? 0 : ld, to, direct ? p.direct_ld : ld);
+          if (at.last && !direct) {
             tile_result const result{.acc = tile_acc,
                                      .ld = ld,
                                      .init = nullptr,
@@ -169,14 +153,14 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
                                      .col = col,
                                      .rows = live,
                                      .cols = columns,
-                                     .sums = p.sums ? sums + (p.segment > 0 ? segment * padded_rows : 0) + r : nullptr,
+                                     .sums = p.sums ? sums + at.segment * padded_rows + r : nullptr,
                                      .lhs_offset = p.kind == 1 && !words ? 128 : 0};
-            if (p.segment == 0)
+            if (p.segment == 0) {
               p.finish(p.context, result, nullptr, 0);
-            else {
+            } else {
               void* const wide_tile = wide + r * ld * p.wide_bytes;
-              p.fold(p.context, result, segment, segment == 0, wide_tile, ld);
-              if (block == b.blocks - 1) p.finish(p.context, result, wide_tile, ld);
+              p.fold(p.context, result, at.segment, at.segment == 0, wide_tile, ld);
+              if (at.index == b.k.count - 1) p.finish(p.context, result, wide_tile, ld);
             }
           }
           r += live;
@@ -222,24 +206,40 @@ inline kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int pr
   return choose_kernels(allowed, p.kind, count > 0, count == panels);
 }
 
-inline index_t gemm_task_bytes(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
+/// The blocks of a problem for the kernels it got; made once a call.
+struct gemm_layout {
+  gemm_blocks first, second;
 #if QUERN_X86_64
-  if (kernels.first->tiled) return amx_blocks::of(p, amx_rows(p, cut.rows_each)).bytes();
+  amx_blocks tiled;
 #endif
-  index_t bytes = gemm_blocks::of(p, *kernels.first, cut.rows_each).bytes();
-  if (kernels.second != nullptr) {
-    index_t const other = gemm_blocks::of(p, *kernels.second, cut.rows_each).bytes();
-    bytes = other > bytes ? other : bytes;
-  }
-  return bytes;
-}
+  index_t task_bytes = 0;
 
-/// Runs a problem. `workspace`: cut.count() * gemm_task_bytes, or null for the threads' own.
-inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut, executor_ref const& run,
-                     unsigned char* workspace) {
-  index_t const panels = (p.n + 15) / 16, task_bytes = gemm_task_bytes(p, kernels, cut);
+  static gemm_layout of(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
+    gemm_layout l;
+#if QUERN_X86_64
+    if (kernels.first->tiled) {
+      l.tiled = amx_blocks::of(p, amx_rows(p, cut.rows_each));
+      l.task_bytes = round_up(l.tiled.bytes(), 64);
+      return l;
+    }
+#endif
+    l.first = gemm_blocks::of(p, *kernels.first, cut.rows_each);
+    l.task_bytes = l.first.bytes();
+    if (kernels.second != nullptr) {
+      l.second = gemm_blocks::of(p, *kernels.second, cut.rows_each);
+      l.task_bytes = l.second.bytes() > l.task_bytes ? l.second.bytes() : l.task_bytes;
+    }
+    l.task_bytes = round_up(l.task_bytes, 64);
+    return l;
+  }
+};
+
+/// Runs a problem. `workspace`: cut.count() * layout.task_bytes, or null for the threads' own.
+inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut, gemm_layout const& layout,
+                     executor_ref const& run, unsigned char* workspace) {
+  index_t const panels = (p.n + 15) / 16;
   run(cut.count(), [&](index_t i) {
-    index_t const down = i / cut.across, across = i % cut.across;
+    index_t const down = cut.across == 1 ? i : i / cut.across, across = i - down * cut.across;
     gemm_task task{down * cut.rows_each, cut.rows_each, across * cut.panels_each, cut.panels_each};
     if (task.row + task.rows > p.m) task.rows = p.m - task.row;
     if (task.panel + task.panels > panels) task.panels = panels - task.panel;
@@ -247,13 +247,14 @@ inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_t
 #if QUERN_X86_64
       if (kernels.first->tiled) return run_amx_task(p, *kernels.first, task, memory);
 #endif
-      run_gemm_task(p, *kernels.first, task, kernels.second != nullptr, false, memory);
-      if (kernels.second != nullptr) run_gemm_task(p, *kernels.second, task, false, true, memory);
+      bool const mixed = kernels.second != nullptr;
+      run_gemm_task(p, *kernels.first, layout.first, task, mixed, false, memory);
+      if (mixed) run_gemm_task(p, *kernels.second, layout.second, task, false, true, memory);
     };
     if (workspace != nullptr) {
-      both(workspace + i * task_bytes);
+      both(workspace + i * layout.task_bytes);
     } else {
-      scratch const memory(task_bytes);
+      scratch const memory(layout.task_bytes);
       both(memory.data());
     }
   });
@@ -271,12 +272,12 @@ inline gemm_plan_info describe(gemm_problem const& p, kernel_choice const& kerne
 #if QUERN_X86_64
     info.tile_rows = info.tile_columns = 32;
     info.row_block = amx_rows(p, cut.rows_each);
-    info.k_block = amx_blocks::of(p, info.row_block).k_block;
+    info.k_block = amx_blocks::of(p, info.row_block).k.block;
 #endif
   } else {
     auto const b = gemm_blocks::of(p, *kernels.first, cut.rows_each);
     info.row_block = b.row_block;
-    info.k_block = b.k_block;
+    info.k_block = b.k.block;
     index_t const panels = choose_panels(*kernels.first, (p.n + 15) / 16, b.row_block);
     info.tile_columns = 16 * panels;
     info.tile_rows = choose_tile(*kernels.first, panels, b.row_block).rows;

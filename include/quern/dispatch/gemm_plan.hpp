@@ -80,15 +80,9 @@ inline kernel::tile_kernel const& choose_tile(kernel::kernel_set const& set, ind
 
 /// How many panels to take of `left`, for `rows` rows.
 inline index_t choose_panels(kernel::kernel_set const& set, index_t left, index_t rows) noexcept {
-  int most = 1;
-  bool two = false;
-  for (int i = 0; i < set.tile_count; ++i) {
-    most = set.tiles[i].panels > most ? set.tiles[i].panels : most;
-    two |= set.tiles[i].panels == 2;
-  }
-  if (rows <= 4 || !two || left == 1) return 1;      // one stream of rhs; latency is hidden along k
-  if (left % 2 != 0 && left >= 3 && most >= 3) return 3;
-  return left % 2 == 0 ? 2 : left == 1 ? 1 : 2;
+  int const most = set.tiles[set.tile_count - 1].panels;
+  if (rows <= 4 || most < 2 || left == 1) return 1;  // few rows: one stream of rhs; latency is hidden along k
+  return left % 2 != 0 && most >= 3 ? 3 : 2;
 }
 
 inline index_t largest_tile_rows(kernel::kernel_set const& set) noexcept {

@@ -41,6 +41,52 @@ struct gemm_task {
   index_t row, rows, panel, panels;
 };
 
+/// k, cut into segments and these into blocks.
+struct k_blocks {
+  index_t k = 0, whole = 0, block = 0;   ///< all of it, a segment, a block
+  index_t count = 1, segments = 1;       ///< blocks and segments
+
+  /// Blocks of at most `most` codes. Divisions take up to 90 cycles each before Ice Lake, hence the short way for short k.
+  static k_blocks of(index_t k, index_t segment, index_t most) noexcept {
+    k_blocks b{.k = k, .whole = segment > 0 && segment < k ? segment : k};
+    if (b.whole <= most) {
+      b.block = b.whole;
+    } else {
+      index_t const pieces = (b.whole + most - 1) / most;
+      b.block = round_up((b.whole + pieces - 1) / pieces, 64);
+    }
+    if (b.block < k) {
+      b.segments = (k + b.whole - 1) / b.whole;
+      index_t const last = k - (b.segments - 1) * b.whole;  // the last segment may be shorter
+      b.count = (b.segments - 1) * ((b.whole + b.block - 1) / b.block) + (last + b.block - 1) / b.block;
+    }
+    return b;
+  }
+
+  /// One block, and where it stands.
+  struct at {
+    index_t index, k0, count, segment, segment_end;
+    bool first, last;  ///< of its segment
+  };
+  at begin() const noexcept {
+    index_t const count = block < k ? block : k;
+    return {0, 0, count, 0, whole, true, count >= whole};
+  }
+  void next(at& a) const noexcept {
+    ++a.index;
+    a.k0 += a.count;
+    a.first = a.last;
+    if (a.last) {
+      ++a.segment;
+      a.segment_end = a.segment_end + whole < k ? a.segment_end + whole : k;
+    }
+    index_t const left = a.segment_end - a.k0;
+    a.count = left < block ? left : block;
+    a.last = a.count == left;
+  }
+  bool done(at const& a) const noexcept { return a.index >= count; }
+};
+
 }  // inline namespace QUERN_ABI
 }  // namespace detail
 }  // namespace quern

@@ -8,28 +8,44 @@
 namespace quern {
 namespace detail {
 
-/// The block that a thread keeps between calls.
-struct kept_block {
-  void* data = nullptr;
-  index_t bytes = 0;
-  QUERN_INLINE ~kept_block() {
-    if (data != nullptr) ::operator delete(data, std::align_val_t{64});
+/// The blocks that a thread keeps between calls: a layer, the product in it and the product's task each want one at a time.
+struct kept_blocks {
+  static constexpr int count = 4;
+  void* data[count] = {};
+  index_t bytes[count] = {};
+
+  QUERN_INLINE static void free(void* p) noexcept {
+    if (p != nullptr) ::operator delete(p, std::align_val_t{64});
+  }
+  QUERN_INLINE ~kept_blocks() {
+    for (void* p : data) free(p);
   }
 };
 
 inline namespace QUERN_ABI {
 
-inline thread_local kept_block kept;
+inline thread_local kept_blocks kept;
 
-/// `bytes` on a 64-byte boundary. Takes the thread's block and gives it back: a nested call, which may run in the middle of ours
-/// where an executor steals work, finds none and brings its own. Not initialized.
+/// `bytes` on a 64-byte boundary, not initialized. Takes one of the thread's blocks out and puts it back, so that nested calls,
+/// even those of an executor that runs other work while it waits, never share one.
 class scratch {
  public:
-  explicit scratch(index_t bytes) : data_(kept.data), bytes_(kept.bytes) {
-    kept.data = nullptr;
-    kept.bytes = 0;
+  explicit scratch(index_t bytes) {
+    int best = -1;  // the smallest that suffices, else the largest
+    for (int i = 0; i < kept_blocks::count; ++i) {
+      if (kept.data[i] == nullptr) continue;
+      if (best < 0 || (kept.bytes[best] < bytes ? kept.bytes[i] > kept.bytes[best]
+                                                : kept.bytes[i] >= bytes && kept.bytes[i] < kept.bytes[best]))
+        best = i;
+    }
+    if (best >= 0) {
+      data_ = kept.data[best];
+      bytes_ = kept.bytes[best];
+      kept.data[best] = nullptr;
+      kept.bytes[best] = 0;
+    }
     if (bytes_ < bytes) {
-      free(data_);
+      kept_blocks::free(data_);
       data_ = nullptr;
       bytes_ = (bytes + 4095) / 4096 * 4096;
       data_ = ::operator new(static_cast<std::size_t>(bytes_), std::align_val_t{64});
@@ -38,22 +54,19 @@ class scratch {
   scratch(scratch const&) = delete;
   scratch& operator=(scratch const&) = delete;
   ~scratch() {
-    if (kept.bytes < bytes_) {  // keep the larger of the two
-      void* const other = kept.data;
-      kept.data = data_;
-      kept.bytes = bytes_;
-      data_ = other;
-    }
-    free(data_);
+    for (int i = 0; i < kept_blocks::count && data_ != nullptr; ++i)
+      if (kept.data[i] == nullptr) {
+        kept.data[i] = data_;
+        kept.bytes[i] = bytes_;
+        data_ = nullptr;
+      }
+    kept_blocks::free(data_);
   }
   unsigned char* data() const noexcept { return static_cast<unsigned char*>(data_); }
 
  private:
-  static void free(void* p) noexcept {
-    if (p != nullptr) ::operator delete(p, std::align_val_t{64});
-  }
-  void* data_;
-  index_t bytes_;
+  void* data_ = nullptr;
+  index_t bytes_ = 0;
 };
 
 }  // inline namespace QUERN_ABI

@@ -50,6 +50,7 @@ struct gemm_call {
   gemm_problem problem;
   kernel_choice kernels;
   gemm_tasks cut;
+  gemm_layout layout;
   void (*prepare_rescale)(void const*, index_t, index_t, unsigned char*) = nullptr;
   index_t rescale_bytes = 0;
 
@@ -101,11 +102,12 @@ struct gemm_call {
       prepare_rescale = body.prepare;
       rescale_bytes = body.bytes;
     }
-    cut = cut_gemm(p, options.executor, largest_tile_rows(*kernels.first));
+    cut = cut_gemm(p, options.executor, kernels.first->tiled ? 16 : largest_tile_rows(*kernels.first));
+    layout = gemm_layout::of(p, kernels, cut);
   }
 
   index_t shared_bytes() const noexcept { return round_up(column_bytes<rescale>(rhs.n()), 64) + rescale_bytes; }
-  index_t task_bytes() const noexcept { return round_up(gemm_task_bytes(problem, kernels, cut), 64); }
+  index_t task_bytes() const noexcept { return layout.task_bytes; }
 
   void run(executor_ref const& executor, unsigned char* shared, unsigned char* tasks) {
     E const& e = *context.e;
@@ -127,7 +129,7 @@ struct gemm_call {
         problem.direct_ld = context.dst.row_stride;
       }
     }
-    run_gemm(problem, kernels, cut, executor, tasks);
+    run_gemm(problem, kernels, cut, layout, executor, tasks);
   }
 };
 
@@ -161,9 +163,9 @@ gemm_plan_info gemm_plan(index_t m, index_t n, index_t k, gemm_options const& op
   p.nibbles = code_of_t<Rhs>::bits == 4;
   p.sums = !code_of_t<Rhs>::is_signed || code_of_t<Rhs>::bits == 4;
   auto const kernels = detail::kernels_for(p, allowed_isas(options.max_isa), proven ? 1 : -1);
-  auto const cut = detail::cut_gemm(p, options.executor, detail::largest_tile_rows(*kernels.first));
+  auto const cut = detail::cut_gemm(p, options.executor, kernels.first->tiled ? 16 : detail::largest_tile_rows(*kernels.first));
   gemm_plan_info info = detail::describe(p, kernels, cut);
-  info.workspace = detail::round_up(detail::column_bytes<to_real>(n), 64) + cut.count() * detail::round_up(detail::gemm_task_bytes(p, kernels, cut), 64);
+  info.workspace = detail::round_up(detail::column_bytes<to_real>(n), 64) + cut.count() * detail::gemm_layout::of(p, kernels, cut).task_bytes;
   return info;
 }
 
