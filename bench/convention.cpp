@@ -45,8 +45,9 @@ void register_convention(isa i) {
          .prepare = [=](check& c) -> body {
            auto p = std::make_shared<product>(n);
            layer_params const layer = p->params();
+           auto const prepared = std::make_shared<prepared_layer<C>>(prepare_layer<C>(layer, n));
            gemm_options const o{.max_isa = i};
-           gemm<C>(p->lhs(), p->packed, p->dst(), layer, o);
+           gemm(p->lhs(), p->packed, p->dst(), *prepared, o);
            buffer<std::int32_t> acc(n * n);
            buffer<std::uint8_t> expected(n * n);
            gemm(p->lhs(), p->packed, row_major(acc.data(), n, n), epilogue<>{.lhs_zero_point = layer.src.zero_point}, o);
@@ -54,7 +55,7 @@ void register_convention(isa i) {
              expected[r] = static_cast<std::uint8_t>(C::template output_stage<u8>(layer.src.scale, p->scales[r % n], layer.dst)(acc[r]));
            c.compare(p->y.data(), expected.data(), n * n);
            return [=] {
-             gemm<C>(p->lhs(), p->packed, p->dst(), layer, o);
+             gemm(p->lhs(), p->packed, p->dst(), *prepared, o);
              keep(p->y.data());
            };
          }});

@@ -4,6 +4,8 @@
 //     gemm<convention::onnx_runtime>(row_major(x, m, k), weights, row_major(y, m, n),
 //                                    {.src = {sx, zx}, .weight_scale = view(sw), .bias = view(bias), .dst = {sy, zy}});
 //     conv2d<convention::tflite>(nhwc(x, 1, 28, 28, 8), packed, nhwc(y, 1, 28, 28, 16), {.src = ..., .weight_scale = view(sw), .dst = ...});
+//     auto const layer = prepare_layer<convention::tflite>({.src = ...}, n);                 // its multipliers, once
+//     gemm(row_major(x, m, k), weights, row_major(y, m, n), layer);
 //     quantize_as<convention::pytorch, u8>(view(x), {scale, zero_point}, view(y));
 //     add<convention::onnx_runtime>(nd(a, s), pa, nd(b, s), pb, nd(y, s), py);
 //
@@ -30,6 +32,15 @@ struct layer_params {
   vector_view<std::int32_t const> bias{};  ///< in steps of src.scale * weight_scale; none, or one an output channel
   convention::affine dst{};
   convention::limits clamped{-2147483647 - 1, 2147483647};  ///< an activation's, in codes of the destination
+};
+
+/// A layer whose multipliers are computed: prepare_layer<C>() once, then gemm, conv2d and depthwise_conv2d as often as you like. Looks
+/// at the memory that `params` looks at.
+template <class C>
+struct prepared_layer {
+  using convention_type = C;
+  layer_params params{};
+  buffer<typename C::rescaling::parameters> each{};  ///< one, or one an output channel
 };
 
 namespace detail {
@@ -176,43 +187,58 @@ void dequantize_as(vector_view<T const> src, convention::affine p, vector_view<f
   for (index_t i = 0; i < src.size; ++i) dst[i] = C::dequantize(src[i], p);
 }
 
+/// The multipliers of a layer with `outputs` channels: 20 ns each, which small products notice. @errors shape, null, scale.
+template <convention_policy C>
+prepared_layer<C> prepare_layer(layer_params const& p, index_t outputs) {
+  detail::check_layer("prepare_layer", p, outputs);
+  prepared_layer<C> r{p, {}};
+  if constexpr (!detail::is_onednn<C>) r.each = detail::layer_rescale<C>(p, outputs);
+  return r;
+}
+
 /// dst = clamp(rescale(lhs * weights + bias) + zero_point). Otherwise as gemm(), whose errors it has, and scale.
+template <class Lhs, class Rhs, class Dst, class C>
+void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_view<Dst> dst, prepared_layer<C> const& layer,
+          gemm_options const& options = {}) {
+  if constexpr (detail::is_onednn<C>)
+    detail::with_onednn<Dst>(layer.params, {}, weights.n(), [&](auto const& e) { gemm(lhs, weights, dst, e, options); });
+  else
+    gemm(lhs, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+}
 template <convention_policy C, class Lhs, class Rhs, class Dst>
 void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_view<Dst> dst, layer_params const& p,
           gemm_options const& options = {}) {
-  detail::check_layer("gemm", p, weights.n());
-  if constexpr (detail::is_onednn<C>) {
-    detail::with_onednn<Dst>(p, {}, weights.n(), [&](auto const& e) { gemm(lhs, weights, dst, e, options); });
-  } else {
-    auto const each = detail::layer_rescale<C>(p, weights.n());
-    gemm(lhs, weights, dst, detail::layer_epilogue<C>(p, each), options);
-  }
+  gemm(lhs, weights, dst, prepare_layer<C>(p, weights.n()), options);
 }
 
 /// Convolution of NHWC codes. Otherwise as conv2d(), whose errors it has, and scale.
+template <class Src, class Weight, class Dst, class C>
+void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, prepared_layer<C> const& layer,
+            gemm_options const& options = {}) {
+  if constexpr (detail::is_onednn<C>)
+    detail::with_onednn<Dst>(layer.params, {}, weights.filter.outputs, [&](auto const& e) { conv2d(src, weights, dst, e, options); });
+  else
+    conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+}
 template <convention_policy C, class Src, class Weight, class Dst>
 void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
             gemm_options const& options = {}) {
-  detail::check_layer("conv2d", p, weights.filter.outputs);
-  if constexpr (detail::is_onednn<C>) {
-    detail::with_onednn<Dst>(p, {}, weights.filter.outputs, [&](auto const& e) { conv2d(src, weights, dst, e, options); });
-  } else {
-    auto const each = detail::layer_rescale<C>(p, weights.filter.outputs);
-    conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
-  }
+  conv2d(src, weights, dst, prepare_layer<C>(p, weights.filter.outputs), options);
 }
 
 /// Depthwise convolution of NHWC codes. Otherwise as depthwise_conv2d(), whose errors it has, and scale.
+template <class Src, class Weight, class Dst, class C>
+void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, prepared_layer<C> const& layer,
+                      gemm_options const& options = {}) {
+  if constexpr (detail::is_onednn<C>)
+    detail::with_onednn<Dst>(layer.params, {}, weights.outputs, [&](auto const& e) { depthwise_conv2d(src, weights, dst, e, options); });
+  else
+    depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+}
 template <convention_policy C, class Src, class Weight, class Dst>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
                       gemm_options const& options = {}) {
-  detail::check_layer("depthwise_conv2d", p, weights.outputs);
-  if constexpr (detail::is_onednn<C>) {
-    detail::with_onednn<Dst>(p, {}, weights.outputs, [&](auto const& e) { depthwise_conv2d(src, weights, dst, e, options); });
-  } else {
-    auto const each = detail::layer_rescale<C>(p, weights.outputs);
-    depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(p, each), options);
-  }
+  depthwise_conv2d(src, weights, dst, prepare_layer<C>(p, weights.outputs), options);
 }
 
 /// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).
