@@ -9,7 +9,7 @@
 // (h = k + 1/2, or k) matters. With x = X 2^a, s = S 2^b (S of 24 bits), such a middle is (H 2^t +- 1) 2^f for an integer H, where
 // t >= 16 when |h| <= 2^8 and t >= 8 when |h| <= 2^16. Then x / s - m = D 2^f / S with an integer D != 0, D = -+S modulo 2^t,
 // and the error can reach m only if |D| < 7. So if S modulo 2^t is 0, or at least 8 away from 0, the integers are the same
-// for every x. That holds for all but 15 of 65536 scales (8-bit codes) or 15 of 256 (16-bit codes), which are divided.
+// for every x. That holds for all but 14 of 65536 scales (8-bit codes) or 14 of 256 (16-bit codes), which are divided.
 // docs/division.md has the proof step by step, with the conditions on exponents.
 #pragma once
 
