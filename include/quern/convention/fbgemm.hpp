@@ -22,7 +22,7 @@ struct fbgemm_options {
   bool force_power_of_two = false;   ///< the scale rounded up to a power of two
 };
 
-/// The members that every PyTorch engine with FBGEMM's output stage has.
+/// The library itself; PyTorch over it is pytorch_fbgemm.
 struct fbgemm {
   static constexpr char const* name = "fbgemm";
   using rounding = round_to::half_even;

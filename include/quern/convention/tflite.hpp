@@ -96,7 +96,7 @@ struct tflite_with {
     auto const p = choose_quantization_params<Code>(r.min < 0 ? static_cast<double>(r.min) : 0.0, r.max > 0 ? static_cast<double>(r.max) : 0.0);
     return {static_cast<float>(p.scale), p.zero_point};
   }
-  /// Weights of the converter: symmetric, -127..127. All zero: scale 1... of no meaning, every code is 0.
+  /// The converter's scale of weights: symmetric, -127..127; 1 for a channel of zeros, whose codes are all 0.
   QUERN_INLINE static constexpr float choose_weight_scale(float largest_magnitude) noexcept {
     return largest_magnitude > 0 ? largest_magnitude / 127.0f : 1.0f;
   }

@@ -53,7 +53,7 @@ inline constexpr bool saturates_plainly = C::nan == convention::nan_code::lowest
 template <class C>
 inline constexpr bool narrow_codes = std::is_same_v<C, convention::model_optimizer>;
 
-/// Calls f(first, count, scale, zero point) ... the accumulators' rescale parameters for `n` output channels.
+/// The accumulators' rescale parameters: one, or one for each of `n` output channels.
 template <class C>
 buffer<typename C::rescaling::parameters> layer_rescale(layer_params const& p, index_t n) {
   buffer<typename C::rescaling::parameters> each(p.weight_scale.single() ? 1 : n);

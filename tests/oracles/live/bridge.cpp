@@ -6,6 +6,7 @@
 #include <quern/ops/tflite.hpp>
 #include <quern/ops/tvm.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <stdexcept>
@@ -96,6 +97,23 @@ int quern_quantize(char const* system, char const* type, float const* x, long n,
       });
     });
   });
+}
+
+/// Seconds of the fastest of `repeats` calls of quantize_as to uint8.
+double quern_time_quantize(char const* system, float const* x, long n, quantized p, long repeats) {
+  std::vector<std::uint8_t> y(static_cast<std::size_t>(n));
+  double best = 1e9;
+  guarded([&] {
+    with_system(system, [&](auto c) {
+      for (long i = 0; i < repeats; ++i) {
+        auto const begin = std::chrono::steady_clock::now();
+        quantize_as<decltype(c), u8>(vector_view<float const>{x, n, 1}, {p.scale, p.zero_point}, view(y));
+        double const t = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        best = t < best ? t : best;
+      }
+    });
+  });
+  return best;
 }
 
 /// Outer x extent x inner elements with a scale for each position of the middle axis; block > 0: for each block of it.

@@ -13,7 +13,7 @@ import tempfile
 
 import numpy as np
 
-from quern import awkward_floats, bridge, floats, ints, quantized, table
+from quern import awkward_floats, bridge, floats, ints, quantized, table, time_quantize
 
 q = bridge(sys.argv[1])
 node_folder = pathlib.Path(sys.argv[2])
@@ -394,6 +394,9 @@ unary()
 pools()
 matrices()
 convolutions()
+speed_x = random.normal(0, 1, 1 << 20).astype(np.float32)
+request("QuantizeLinear", "", {"x": ("f32", speed_x), "s": ("f32", np.float32(0.05)), "z": ("u8", np.array(100))}, {"y": "u8"}, lambda r: None, opset=21)
+requests[-1]["repeat"] = 200
 (folder / "requests.json").write_text(json.dumps(requests))
 here = pathlib.Path(__file__).resolve().parent
 run = subprocess.run(["node", str(here / "run_onnx.js"), str(folder)], env={**os.environ, "NODE_PATH": str(node_folder / "node_modules")})
@@ -401,4 +404,6 @@ if run.returncode != 0:
     sys.exit("onnxruntime: the node process failed")
 for c in comparisons:
     c()
+ours, theirs = time_quantize(q, "onnx_runtime", speed_x, 0.05, 100), float((folder / "seconds").read_text())
+print(f"QuantizeLinear of {speed_x.size} floats: quern {ours * 1e6:.0f} us, onnxruntime {theirs * 1e6:.0f} us, {theirs / ours:.1f} times as fast")
 result.finish()

@@ -1,12 +1,13 @@
 """Live oracle: the installed PyTorch. Usage: torch_oracle.py BRIDGE.so"""
 import ctypes
 import sys
+import time
 import warnings
 
 import numpy as np
 import torch
 
-from quern import awkward_floats, bridge, floats, ints, quantized, table
+from quern import awkward_floats, bridge, floats, ints, quantized, table, time_quantize
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
@@ -223,4 +224,18 @@ for e in ("none", "onednn", "qnnpack"):
 for e in ("onednn", "qnnpack"):
     matrix(e)
     convolution(e)
+
+
+def speed():
+    x = random.normal(0, 1, 1 << 20).astype(np.float32)
+    t, best = torch.from_numpy(x), 1e9
+    for _ in range(200):
+        begin = time.perf_counter()
+        torch.quantize_per_tensor(t, 0.05, 100, torch.quint8)
+        best = min(best, time.perf_counter() - begin)
+    ours = time_quantize(q, "pytorch", x, 0.05, 100)
+    print(f"quantize_per_tensor of {x.size} floats: quern {ours * 1e6:.0f} us, pytorch {best * 1e6:.0f} us, {best / ours:.1f} times as fast")
+
+
+speed()
 result.finish()
