@@ -347,6 +347,19 @@ TEST_CASE("unrepresentative data is reported, never a crash", "[calibrate][recom
   CHECK(refusal([] { moving_average m(0); }).find("constant is 0") != std::string::npos);
 }
 
+TEST_CASE("PyTorch's histogram survives ranges that grow without measure", "[calibrate][torch_histogram]") {
+  torch_histogram h(torch_bins::exact);
+  for (float scale : {1e-30f, 1e-6f, 1.0f, 3.0f, 1e6f, 1e30f}) {
+    auto const x = normal(2000, 5, scale);
+    h.observe(of(x));
+  }
+  double total = 0;
+  for (index_t i = 0; i < torch_histogram::bins; ++i) total += h.bin(i);
+  CHECK(total == Approx(12000).epsilon(1e-3));
+  CHECK(h.span().max >= 1e30f);
+  CHECK(h.range().max <= h.span().max);
+}
+
 TEST_CASE("per-channel observers see their own channel", "[calibrate][per_channel]") {
   std::vector<float> m = {1, -20, 300, 2, -10, 400, 0.5f, -5, 100, 4, -1, 200};  // 4 x 3
   per_channel_observer<histogram> columns(3), rows(4), pixels(3);

@@ -44,6 +44,16 @@ class torch_histogram {
     // All in float, as PyTorch's 0-dimensional tensors compute.
     float const fine = (range_.max - range_.min) / static_cast<float>(bins * upsample);
     float const ratio = (combined.max - combined.min) / (static_cast<float>(bins) * fine);
+    if (!(ratio < 1e9f)) {  // the old range is a point of the new one (PyTorch would run out of memory)
+      buffer<float> sum = histc(batch, combined);
+      double old = 0;
+      for (float c : counts_) old += c;
+      double const at = (static_cast<double>(range_.min) - combined.min) / (static_cast<double>(combined.max) - combined.min) * static_cast<double>(bins);
+      sum[at < static_cast<double>(bins) ? static_cast<index_t>(at) : bins - 1] += static_cast<float>(old);
+      counts_ = sum;
+      range_ = combined;
+      return;
+    }
     auto const down = static_cast<index_t>(ceil_of(ratio));
     float const excess = rounded(static_cast<float>(down) * rounded(static_cast<float>(bins) * fine)) - (combined.max - combined.min);
     combined.max = combined.max + excess;
@@ -54,12 +64,10 @@ class torch_histogram {
     } else {
       // Old bins, each split into `upsample`, lie at `start`; every `down` of these make a new bin.
       double integral = 0, before = 0;
-      index_t at = 0;
       for (index_t b = 0; b < bins; ++b) {
-        for (index_t k = 0; k < down; ++k, ++at) {
-          index_t const old = at - start;
-          if (old >= 0 && old < bins * upsample) integral += counts_[old / upsample];
-        }
+        index_t const from = b * down > start ? b * down - start : 0;
+        index_t const to = (b + 1) * down - start < bins * upsample ? (b + 1) * down - start : bins * upsample;
+        for (index_t old = from; old < to; ++old) integral += counts_[old / upsample];
         sum[b] += static_cast<float>((integral - static_cast<double>(static_cast<float>(before))) / static_cast<double>(upsample));
         before = integral;
       }
