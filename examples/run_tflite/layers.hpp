@@ -280,7 +280,7 @@ class layer_maker {
       auto const src = image(source<std::int8_t>(0), x);
       auto const dst = image(target<std::int8_t>(), out());
       auto const e = epilogue_of(*s, x);
-      made_.kernel = (conv_workspace(src, *packed) == 0 ? "gemm" : "implicit gemm") + isa_suffix();
+      made_.kernel = (filter.h * filter.w == 1 && opts.stride.h == 1 && opts.stride.w == 1 && opts.groups == 1 ? "gemm" : "implicit gemm") + isa_suffix();
       made_.run = [=, run = run_] { conv2d(src, *packed, dst, e, run); static_cast<void>(s); };
     } else if (x.type == element::i16 && out().type == element::i16) {
       auto const packed = std::make_shared<packed_conv16>(pack_conv16(filter, opts));
