@@ -31,6 +31,11 @@ QUERN_INLINE f64s widened(f64s x) {
   return x;
 }
 
+template <class V>
+QUERN_INLINE mask finite_of(V x) {
+  return less(abs(x), constant_like(x, __builtin_inf()));
+}
+
 /// h ^ h >> s.
 QUERN_INLINE i32s fold(i32s h, int s) { return bit_xor(h, shift_right_logical(h, broadcast(std::int32_t{s}))); }
 QUERN_INLINE i32s mix(i32s h) {
@@ -67,9 +72,10 @@ QUERN_INLINE V to_integral_at(V v, Rounding mode, std::uint64_t, index_t) {
 }
 
 /// The definition, a vector at a time. `scales` (or inverses) and `zeros` advance with the elements if `step` is 1; if it is 0
-/// they hold `lanes` equal ones.
-template <class Form, class Src, class Dst, class Rounding, class Real>
-QUERN_NOINLINE void quantize_plainly(Src const* src, Dst* dst, index_t n, Real const* scales, std::int32_t const* zeros, index_t step,
+/// they hold `lanes` equal ones. With TwoSteps the quotient is x * inverse + x * low, which has the same integer.
+template <class Form, bool TwoSteps = false, class Src, class Dst, class Rounding, class Real>
+QUERN_NOINLINE void quantize_plainly(Src const* src, Dst* dst, index_t n, Real const* scales, [[maybe_unused]] Real const* lows,
+                                     std::int32_t const* zeros, index_t step,
                                    std::int32_t q_min, std::int32_t q_max, Rounding rounding, std::uint64_t index,
                                    index_t index_step, conversion_counts& counts) {
   for (index_t j = 0; j < n; j += lanes) {
@@ -78,13 +84,15 @@ QUERN_NOINLINE void quantize_plainly(Src const* src, Dst* dst, index_t n, Real c
     auto const s = load(scales + j * step);
     i32s const zero = load(zeros + j * step);
     decltype(load(scales)) v;
-    if constexpr (std::is_same_v<Form, divide>)
+    if constexpr (TwoSteps)
+      v = select(finite_of(x), fma(x, s, mul(x, load(lows + j * step))), x);  // infinity * low may be NaN
+    else if constexpr (std::is_same_v<Form, divide>)
       v = div(x, s);
     else
       v = mul(x, s);
     auto const r = widened<Dst>(to_integral_at(v, rounding, index + static_cast<std::uint64_t>(j * index_step), index_step));
     auto const z = real_of(r, zero), lo = sub(constant_like(r, q_min), z), hi = sub(constant_like(r, q_max), z);
-    mask const finite = less(abs(x), constant_like(x, __builtin_inf()));
+    mask const finite = finite_of(x);
     mask const outside = mask_or(less(r, lo), less(hi, r));
     counts.saturated += __builtin_popcount(lane_bits(mask_and(finite, outside)));
     counts.non_finite += lanes - __builtin_popcount(lane_bits(finite));
@@ -219,13 +227,15 @@ QUERN_NOINLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t
     std::int32_t zeros[lanes];
     for (real& e : scales) e = divides ? static_cast<real>(scale) : real{1} / static_cast<real>(scale);
     for (std::int32_t& e : zeros) e = zero_point;
-    inner::quantize_plainly<Form>(src + first, dst + first, size, static_cast<real const*>(scales),
+    inner::quantize_plainly<Form>(src + first, dst + first, size, static_cast<real const*>(scales), static_cast<real const*>(nullptr),
                                   static_cast<std::int32_t const*>(zeros), 0, q_min, q_max, rounding,
                                   index + static_cast<std::uint64_t>(first * index_step), index_step, counts);
   };
 #if QUERN_DETAIL_PACKED
   if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-    constexpr index_t block = 4 * lanes, chunk = 4096;  // a chunk is still in the first cache when it has to be done again
+    // A chunk is still in the first cache when it has to be done again. Then pieces of it are tried first, since as a rule few
+    // values saturate; where most pieces had some, the next chunk is not tried at all.
+    constexpr index_t block = 4 * lanes, chunk = 4096, piece = 256;
     quern::detail::code_span const span(q_min, q_max);
     if (n >= block && span.told_by_bits && !in_place &&
         (!divides || !has_fma || quern::detail::exact_in_two_steps<Rounding>(scale, span.bits))) {
@@ -234,23 +244,45 @@ QUERN_NOINLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t
       inner::one_scale<Form, Rounding> const s{broadcast(inverse), broadcast(low), zero_point - q_min};
       bool const streaming = n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
       bool const rare = streaming || span.narrow, centered = std::is_same_v<Dst, std::int8_t> && zero_point == 0;
+      auto const counted = [&](index_t first, index_t size) {
+        if constexpr (divides && has_fma) {
+          float inverses[lanes], lows[lanes];
+          std::int32_t zeros[lanes];
+          for (int i = 0; i < lanes; ++i) inverses[i] = inverse, lows[i] = low, zeros[i] = zero_point;
+          inner::quantize_plainly<Form, true>(src + first, dst + first, size, static_cast<float const*>(inverses),
+                                              static_cast<float const*>(lows), static_cast<std::int32_t const*>(zeros), 0, q_min,
+                                              q_max, rounding, 0, 0, counts);
+        } else {
+          plainly(first, size);
+        }
+      };
+      auto const outside = [&](index_t first, index_t size) {
+        if (centered && !rare)
+          return inner::pack_blocks<sizeof(Dst) == 1, false>(src + first, dst + first, size, s, q_min, q_max, false, false);
+        if (!rare) return inner::pack_blocks<false, false>(src + first, dst + first, size, s, q_min, q_max, false, false);
+        return inner::pack_blocks<false, true>(src + first, dst + first, size, s, q_min, q_max, span.narrow, streaming);
+      };
       if (streaming) {  // up to the first aligned element
         index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & 63);
         done = skew == 0 ? 0 : (64 - skew) / static_cast<index_t>(sizeof(Dst));
-        if (done > 0) plainly(0, done);
+        if (done > 0) counted(0, done);
       }
+      bool hopeless = false;
       for (index_t size; (size = (n - done < chunk ? n - done : chunk) & ~(block - 1)) > 0; done += size) {
-        bool outside;
-        if (centered && !rare)
-          outside = inner::pack_blocks<sizeof(Dst) == 1, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
-        else if (!rare)
-          outside = inner::pack_blocks<false, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
-        else
-          outside = inner::pack_blocks<false, true>(src + done, dst + done, size, s, q_min, q_max, span.narrow, streaming);
-        if (outside) [[unlikely]]
-          plainly(done, size);
+        std::int64_t const before = counts.saturated + counts.non_finite;
+        if (hopeless) {
+          counted(done, size);
+        } else if (outside(done, size)) [[unlikely]] {
+          for (index_t at = done; at < done + size; at += piece) {
+            index_t const part = done + size - at < piece ? done + size - at : piece;
+            if (part == size || outside(at, part)) counted(at, part);
+          }
+        }
+        hopeless = counts.saturated + counts.non_finite - before > size / piece;
       }
       if (streaming) fence();
+      if (done < n) counted(done, n - done);
+      return counts;
     }
   }
 #endif
@@ -289,7 +321,7 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
         plain_ready = true;
       }
       inner::quantize_plainly<Form>(t.src + i * t.src_stride + first + at, t.dst + i * t.dst_stride + first + at, size,
-                                    plain_scales + at, zeros + at, 1, q_min, q_max, rounding,
+                                    plain_scales + at, static_cast<real const*>(nullptr), zeros + at, 1, q_min, q_max, rounding,
                                     t.first_index + static_cast<std::uint64_t>(i * t.row_index + (first + at) * t.col_index),
                                     t.col_index, counts);
     };
