@@ -122,7 +122,8 @@ column run(battery const& b) {
     out.results.push_back(attempt([&] { return C::template choose<quern::u8>(r).scale; }));
     out.results.push_back(attempt([&] { return C::template choose<quern::u8>(r).zero_point; }));
   }
-  for (auto const& [x, y, zero] : battery::pairs()) {
+  for (battery::pair const& codes : battery::pairs()) {
+    int const x = codes.a, y = codes.b, zero = codes.zero;  // named: clang 14 lets no lambda capture a structured binding
     affine const half{0.5f, zero}, one{1.0f, zero};
     out.results.push_back(attempt([&] { return C::template add<quern::s8>(half, half, one, limits{})(x, y); }));
     out.results.push_back(attempt([&] { return C::template mul<quern::s8>(half, half, half, limits{})(x, y); }));

@@ -44,17 +44,18 @@ struct identification {
   verdict by_arithmetic[rescales::size];
   index_t samples = 0;
 
-  /// How many conventions, how many arithmetics explain every sample.
-  QUERN_INLINE constexpr index_t conventions_left() const noexcept { return left(by_convention); }
-  QUERN_INLINE constexpr index_t arithmetics_left() const noexcept { return left(by_arithmetic); }
-
- private:
+ private:  // in front: clang evaluates no constexpr template before its definition
   template <std::size_t N>
   QUERN_INLINE static constexpr index_t left(verdict const (&list)[N]) noexcept {
     index_t count = 0;
     for (verdict const& v : list) count += v.explains();
     return count;
   }
+
+ public:
+  /// How many conventions, how many arithmetics explain every sample.
+  QUERN_INLINE constexpr index_t conventions_left() const noexcept { return left(by_convention); }
+  QUERN_INLINE constexpr index_t arithmetics_left() const noexcept { return left(by_arithmetic); }
 };
 
 namespace detail {
