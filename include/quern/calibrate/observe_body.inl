@@ -64,7 +64,7 @@ inline void observe_bins(float const* data, index_t n, float to_bins, std::int32
   std::int64_t const pair = (static_cast<std::int64_t>(3 * half) << 32) | static_cast<std::uint32_t>(half);
   observe_i64 const offset = pair + observe_i64{};
   for (index_t i = 0; i < n; i += 16) {
-    alignas(64) std::uint32_t at[16];
+    alignas(64) std::uint64_t at[8];
 #pragma GCC unroll 4
     for (int s = 0; s < observe_steps; ++s) {
       observe_f32 v;
@@ -72,10 +72,13 @@ inline void observe_bins(float const* data, index_t n, float to_bins, std::int32
       observe_f32 const magnitude = (observe_f32)((observe_i32)v & 0x7fffffff) * to_bins;
       observe_i32 const bin =
           (__builtin_convertvector(magnitude, observe_i32) ^ (observe_i32)(v < 0.0f)) + (observe_i32)offset;
-      __builtin_memcpy(at + s * observe_lanes, &bin, sizeof bin);
+      __builtin_memcpy(at + s * (observe_lanes / 2), &bin, sizeof bin);
     }
-    asm("" : "+m"(at));  // through memory: a 32-bit load is one instruction an index, a lane's extraction three
-#pragma GCC unroll 16
-    for (int l = 0; l < 16; ++l) ++counts[at[l]];
+    asm("" : "+m"(at));  // through memory: a load and a shift give two indices, extracting a lane takes three instructions
+#pragma GCC unroll 8
+    for (int l = 0; l < 8; ++l) {
+      ++counts[static_cast<std::uint32_t>(at[l])];
+      ++counts[at[l] >> 32];
+    }
   }
 }

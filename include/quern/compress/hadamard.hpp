@@ -64,8 +64,9 @@ struct hadamard_options {
 namespace detail {
 inline namespace QUERN_ABI {
 template <class T>
-void hadamard_block(T* x, index_t n, isa max_isa) {
+void hadamard_block(T* x, index_t n, T scale, isa max_isa) {
   if (n < 16) {
+    for (index_t i = 0; i < n; ++i) x[i] *= scale;
     for (index_t h = 1; h < n; h *= 2)
       for (index_t base = 0; base < n; base += 2 * h)
         for (index_t i = base; i < base + h; ++i) {
@@ -76,11 +77,11 @@ void hadamard_block(T* x, index_t n, isa max_isa) {
   }
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(max_isa);
-  if (allowed & quern::detail::bit_of(isa::avx512bw)) return hadamard_avx512bw::hadamard_transform(x, n);
-  if (allowed & quern::detail::bit_of(isa::avx2)) return hadamard_avx2::hadamard_transform(x, n);
+  if (allowed & quern::detail::bit_of(isa::avx512bw)) return hadamard_avx512bw::hadamard_transform(x, n, scale);
+  if (allowed & quern::detail::bit_of(isa::avx2)) return hadamard_avx2::hadamard_transform(x, n, scale);
 #endif
   (void)max_isa;
-  hadamard_baseline::hadamard_transform(x, n);
+  hadamard_baseline::hadamard_transform(x, n, scale);
 }
 }  // inline namespace QUERN_ABI
 }  // namespace detail
@@ -90,16 +91,13 @@ inline namespace QUERN_ABI {
 /// The largest power of two that divides n: what one transform spans.
 constexpr index_t hadamard_span(index_t n) noexcept { return n > 0 ? n & -n : 1; }
 
-/// x ← H x / √span in place, block by block. @errors null; argument for a stride other than 1.
+/// x ← H (x / √span) in place, block by block. @errors null; argument for a stride other than 1.
 inline void hadamard(vector_view<float> x, hadamard_options options = {}) {
   if (x.size > 0 && x.data == nullptr) fail(errc::null, "hadamard: x is null, but has ", x.size, " values.");
   if (!x.contiguous()) fail(errc::argument, "hadamard: x has stride ", x.stride, "; it must be 1.");
   index_t const span = hadamard_span(x.size);
-  for (index_t b = 0; b < x.size; b += span) detail::hadamard_block(x.data + b, span, options.max_isa);
-  if (options.normalize && span > 1) {
-    float const scale = static_cast<float>(1.0 / sqrt_of(static_cast<double>(span)));
-    for (index_t i = 0; i < x.size; ++i) x.data[i] *= scale;
-  }
+  float const scale = options.normalize ? static_cast<float>(1.0 / sqrt_of(static_cast<double>(span))) : 1.0f;
+  for (index_t b = 0; b < x.size; b += span) detail::hadamard_block(x.data + b, span, scale, options.max_isa);
 }
 
 /// x ← H x in place, exactly; H H x = span x. @errors null; argument for a stride other than 1 or when a sum could leave int32.
@@ -114,7 +112,7 @@ inline void hadamard(vector_view<std::int32_t> x, hadamard_options options = {})
       fail(errc::argument, "hadamard: the magnitudes of values ", b, " to ", b + span - 1, " sum to ", sum, "; beyond 2147483647 a sum may overflow.");
   }
   for (index_t b = 0; b < x.size; b += span)
-    detail::hadamard_block(reinterpret_cast<std::uint32_t*>(x.data + b), span, options.max_isa);
+    detail::hadamard_block(reinterpret_cast<std::uint32_t*>(x.data + b), span, 1u, options.max_isa);
 }
 
 /// Multiplies x by n signs that depend on the seed alone; its own inverse.

@@ -6,15 +6,25 @@
 constexpr int hadamard_lanes = QUERN_DETAIL_HADAMARD_BYTES / 4;
 typedef std::int32_t hadamard_mask __attribute__((vector_size(QUERN_DETAIL_HADAMARD_BYTES)));
 
-/// x in place, n a power of two of at least 16, T float or uint32 (which wraps where int32 would be undefined).
+/// x <- H (scale x) in place, n a power of two of at least 16, T float or uint32 (which wraps where int32 would be undefined; scale 1).
 template <class T>
-inline void hadamard_transform(T* x, index_t n) {
+inline void hadamard_transform(T* x, index_t n, T scale) {
   typedef T vector __attribute__((vector_size(QUERN_DETAIL_HADAMARD_BYTES)));
   hadamard_mask lane;
   for (int l = 0; l < hadamard_lanes; ++l) lane[l] = l;
   for (index_t i = 0; i < n; i += hadamard_lanes) {
     vector v, other;
     __builtin_memcpy(&v, x + i, sizeof v);
+    if (static_cast<T>(0.5f) != T{0}) {  // floats; the product must be rounded before it is added
+      v = v * scale;
+#if QUERN_X86_64
+      asm("" : "+x"(v));
+#elif QUERN_AARCH64
+      asm("" : "+w"(v));
+#else
+      asm("" : "+m"(v));
+#endif
+    }
     // Partners change places; the upper one of a pair keeps the difference.
 #if QUERN_DETAIL_HADAMARD_BYTES == 16
     other = __builtin_shufflevector(v, v, 1, 0, 3, 2);
