@@ -20,11 +20,6 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
   i32s const zero_point = broadcast(e.dst_zero_point);
   i32s lo = zero_point, hi = zero_point;
   f32s lo_real{}, hi_real{};
-  // With scales up to 1/2 no float leaves int32, so that what is left of the clamp are the limits of Dst, which storing has.
-  bool const small = d.small_scales && !S::present && !quern::detail::has_functor<T> && wide == nullptr;
-  bool const clamps = !std::is_integral_v<Dst> || c.min != code_of_t<std::conditional_t<std::is_integral_v<Dst>, Dst, std::int8_t>>::min ||
-                      c.max != code_of_t<std::conditional_t<std::is_integral_v<Dst>, Dst, std::int8_t>>::max;
-  bool const shifts = e.dst_zero_point != 0;
   if constexpr (real && std::is_integral_v<Dst>) {
     lo_real = broadcast(static_cast<float>(c.min - e.dst_zero_point));
     hi_real = broadcast(static_cast<float>(c.max - e.dst_zero_point));
@@ -37,7 +32,7 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
   }
   for (index_t q = 0; q < t.cols; q += lanes) {
     index_t const j = t.col + q, live = t.cols - q < lanes ? t.cols - q : lanes;
-    i32s const init = t.init != nullptr ? load(t.init + q) : zero_point;
+    i32s const init = t.init != nullptr ? load(t.init + q) : broadcast(std::int32_t{0});
     f32s scale{}, bias{};
     if constexpr (real) {
       scale = load(d.scales + j);
@@ -49,31 +44,13 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
       else
         return static_cast<rescaler<R> const*>(d.rescalers)[j / lanes];
     }();
-    // Scale, clamp, round, and no more: asking every row for what does not vary took twice the time of the arithmetic.
-    if constexpr (real && !S::present && !quern::detail::has_functor<T>) {
-      if (wide == nullptr && !corrections && !row_scales && d.real_bias == nullptr && live == lanes) {
-        std::int32_t const* acc = t.acc + q;
-        Dst* to = c.dst.data + t.row * c.dst.row_stride + j;
-        index_t const ld = t.ld, stride = c.dst.row_stride;
-#pragma GCC unroll 2
-        for (index_t r = 0; r < t.rows; ++r, acc += ld, to += stride) {
-          f32s const value = min(max(mul(to_f32(add(load(acc), init)), scale), lo_real), hi_real);
-          if constexpr (std::is_integral_v<Dst>)
-            store(to, add(to_i32(value), zero_point));
-          else
-            store(to, value);
-        }
-        continue;
-      }
-    }
     for (index_t r = 0; r < t.rows; ++r) {
       index_t const i = t.row + r;
       Dst* const to = c.dst.data + i * c.dst.row_stride + j;
       f32s value_real{};
       i32s value{};
       if (wide == nullptr) {
-        value = load(t.acc + r * t.ld + q);
-        if (t.init != nullptr) value = add(value, init);
+        value = add(load(t.acc + r * t.ld + q), init);
         if (corrections) {
           std::int32_t const lhs_zero = e.lhs_zero_point[i] + t.lhs_offset;
           if (d.lhs_zero_by_row) value = sub(value, mul_low(broadcast(lhs_zero), load(d.sums + j)));
@@ -102,11 +79,8 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
           for (index_t x = 0; x < live; ++x) each[x] = e.then(each[x], i, j + x);
           value_real = load(static_cast<float const*>(each));
         }
-        if (!small || clamps) value_real = min(max(value_real, lo_real), hi_real);  // NaN becomes lo_real
-        if constexpr (std::is_integral_v<Dst>) {
-          value = to_i32(value_real);
-          if (shifts) value = add(value, zero_point);
-        }
+        value_real = min(max(value_real, lo_real), hi_real);  // NaN becomes lo_real
+        if constexpr (std::is_integral_v<Dst>) value = add(to_i32(value_real), zero_point);
       } else {
         if constexpr (!std::is_same_v<R, no_rescale>) value = rescaled(value);
         if constexpr (S::present) {

@@ -25,7 +25,6 @@ struct column_data {
   bool lhs_zero_by_row = false;
   index_t k = 0, group = 0, columns = 0;        ///< columns: n rounded up to 16
   float const* scales = nullptr;                ///< to_real: cols, times rows where that is one number
-  bool small_scales = false;                    ///< to_real without bias: every |f32(acc) * scale| is below 2^30 + 1
   float const* real_bias = nullptr;             ///< to_real: bias, null: none
   void const* parameters = nullptr;             ///< a policy's, one a column
   void const* rescalers = nullptr;              ///< the same as vectors of the instruction set
@@ -104,8 +103,6 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
     auto* const scales = reinterpret_cast<float*>(take(4));
     for (index_t j = 0; j < columns; ++j) scales[j] = j < n ? (e.rescale.rows.single() ? rounded(e.rescale.rows.one * e.rescale.cols[j]) : e.rescale.cols[j]) : 1.0f;
     d.scales = scales;
-    d.small_scales = e.rescale.rows.single() && e.rescale.bias.size == 0;
-    for (index_t j = 0; j < n; ++j) d.small_scales &= scales[j] <= 0.5f;
     if (e.rescale.bias.size > 0) {
       auto* const bias = reinterpret_cast<float*>(take(4));
       for (index_t j = 0; j < columns; ++j) bias[j] = j < n ? e.rescale.bias[j] : 0.0f;
