@@ -68,6 +68,8 @@
 #include "ops/depthwise.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/gemm.hpp"
+#include "ops/gemm_batch.hpp"
+#include "ops/linear.hpp"
 #include "ops/onnx.hpp"
 #include "ops/pool.hpp"
 #include "ops/pytorch.hpp"

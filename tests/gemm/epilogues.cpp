@@ -44,10 +44,9 @@ constexpr shape shapes[] = {{1, 3, 5, 0}, {5, 37, 20, 2}, {13, 50, 9, 1}};
 template <class F>
 void for_each_problem(F&& f) {
   std::uint64_t seed = 7;
-  for (shape s : shapes) {
-    f(problem<std::uint8_t, std::int8_t>(s.m, s.n, s.k, fill::full, fill::full, s.zeros, true, ++seed));
-    if (s.zeros == 2) f(problem<std::int8_t, std::uint8_t>(s.m, s.n, s.k, fill::extremes, fill::full, s.zeros, false, ++seed));
-  }
+  // s8 * u8: the pair with an offset on either side. Types meet no epilogue otherwise, and each costs a second to compile.
+  for (shape s : shapes)
+    f(problem<std::int8_t, std::uint8_t>(s.m, s.n, s.k, fill::extremes, fill::full, s.zeros, s.zeros != 2, ++seed));
 }
 
 std::vector<float> scales(index_t n, double around) {

@@ -77,7 +77,7 @@ TEST_CASE("AMX: the tile configuration is what it was, none or another library's
   if (!supported(isa::amx_int8)) return;
   kernel::amx_int8::tile_config none{}, other{}, now{};
   none.palette = 0;
-  __builtin_memset(&none, 0, sizeof(none));
+  __builtin_memset(static_cast<void*>(&none), 0, sizeof(none));
   other.rows[0] = 8;
   other.columns[3] = 32;
   auto const tiles_now = [&] { asm volatile("sttilecfg %0" : "=m"(now)); };

@@ -209,6 +209,40 @@ template <class Form, class Src, class Dst, class Rounding>
 inline constexpr bool has_fast_loop =
     sizeof(Dst) < 4 && !std::is_same_v<Src, double> && rounding_mode<Rounding> &&
     (!std::is_same_v<Form, divide> || !has_fma || quern::detail::divides_in_two_steps<Rounding>);
+
+/// What a line has in common. For a division without fma, `low` is the scale.
+struct line_constants {
+  float scale, inverse, low;
+  std::int32_t zero_point, q_min, q_max;
+};
+
+/// The plain loop with one scale, in two steps where they are a division.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE void quantize_counted(Src const* src, Dst* dst, index_t n, line_constants c, Rounding rounding,
+                                     conversion_counts& counts) {
+  constexpr bool divides = std::is_same_v<Form, divide>, two_steps = divides && has_fma;
+  float scales[lanes], lows[lanes];
+  std::int32_t zeros[lanes];
+  for (int i = 0; i < lanes; ++i) scales[i] = divides && !two_steps ? c.scale : c.inverse, lows[i] = c.low, zeros[i] = c.zero_point;
+  quantize_plainly<Form, two_steps>(src, dst, n, static_cast<float const*>(scales), static_cast<float const*>(lows),
+                                    static_cast<std::int32_t const*>(zeros), 0, c.q_min, c.q_max, rounding, 0, 0, counts);
+}
+
+/// A chunk in which something is outside: pieces of it are tried first, since as a rule few values saturate. Returns whether most
+/// pieces had some, so that the next chunk need not be tried.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE bool quantize_again(Src const* src, Dst* dst, index_t n, line_constants c, bool narrow, bool hopeless,
+                                   Rounding rounding, conversion_counts& counts) {
+  constexpr index_t piece = 256;
+  one_scale<Form, Rounding> const s{broadcast(c.inverse), broadcast(c.low), c.zero_point - c.q_min};
+  std::int64_t const before = counts.saturated + counts.non_finite;
+  for (index_t at = 0; at < n; at += piece) {
+    index_t const size = n - at < piece ? n - at : piece;
+    if (hopeless || pack_blocks<false, true>(src + at, dst + at, size, s, c.q_min, c.q_max, narrow, false))
+      quantize_counted<Form>(src + at, dst + at, size, c, rounding, counts);
+  }
+  return counts.saturated + counts.non_finite - before > n / piece;
+}
 #endif
 
 }  // namespace inner
@@ -233,55 +267,37 @@ QUERN_NOINLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t
   };
 #if QUERN_DETAIL_PACKED
   if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-    // A chunk is still in the first cache when it has to be done again. Then pieces of it are tried first, since as a rule few
-    // values saturate; where most pieces had some, the next chunk is not tried at all.
-    constexpr index_t block = 4 * lanes, chunk = 4096, piece = 256;
+    constexpr index_t block = 4 * lanes, chunk = 4096;  // a chunk is still in the first cache when it has to be done again
     quern::detail::code_span const span(q_min, q_max);
     if (n >= block && span.told_by_bits && !in_place &&
         (!divides || !has_fma || quern::detail::exact_in_two_steps<Rounding>(scale, span.bits))) {
       float const inverse = 1.0f / scale;
       float const low = !divides ? 0.0f : has_fma ? quern::detail::low_part_of_inverse(scale, inverse) : scale;
+      inner::line_constants const c{scale, inverse, low, zero_point, q_min, q_max};
       inner::one_scale<Form, Rounding> const s{broadcast(inverse), broadcast(low), zero_point - q_min};
       bool const streaming = n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
       bool const rare = streaming || span.narrow, centered = std::is_same_v<Dst, std::int8_t> && zero_point == 0;
-      auto const counted = [&](index_t first, index_t size) {
-        if constexpr (divides && has_fma) {
-          float inverses[lanes], lows[lanes];
-          std::int32_t zeros[lanes];
-          for (int i = 0; i < lanes; ++i) inverses[i] = inverse, lows[i] = low, zeros[i] = zero_point;
-          inner::quantize_plainly<Form, true>(src + first, dst + first, size, static_cast<float const*>(inverses),
-                                              static_cast<float const*>(lows), static_cast<std::int32_t const*>(zeros), 0, q_min,
-                                              q_max, rounding, 0, 0, counts);
-        } else {
-          plainly(first, size);
-        }
-      };
-      auto const outside = [&](index_t first, index_t size) {
-        if (centered && !rare)
-          return inner::pack_blocks<sizeof(Dst) == 1, false>(src + first, dst + first, size, s, q_min, q_max, false, false);
-        if (!rare) return inner::pack_blocks<false, false>(src + first, dst + first, size, s, q_min, q_max, false, false);
-        return inner::pack_blocks<false, true>(src + first, dst + first, size, s, q_min, q_max, span.narrow, streaming);
-      };
+      bool hopeless = false;
       if (streaming) {  // up to the first aligned element
         index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & 63);
         done = skew == 0 ? 0 : (64 - skew) / static_cast<index_t>(sizeof(Dst));
-        if (done > 0) counted(0, done);
+        if (done > 0) inner::quantize_counted<Form>(src, dst, done, c, rounding, counts);
       }
-      bool hopeless = false;
       for (index_t size; (size = (n - done < chunk ? n - done : chunk) & ~(block - 1)) > 0; done += size) {
-        std::int64_t const before = counts.saturated + counts.non_finite;
-        if (hopeless) {
-          counted(done, size);
-        } else if (outside(done, size)) [[unlikely]] {
-          for (index_t at = done; at < done + size; at += piece) {
-            index_t const part = done + size - at < piece ? done + size - at : piece;
-            if (part == size || outside(at, part)) counted(at, part);
-          }
+        bool outside = hopeless;
+        if (hopeless) [[unlikely]] {
+        } else if (centered && !rare) {
+          outside = inner::pack_blocks<sizeof(Dst) == 1, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
+        } else if (!rare) {
+          outside = inner::pack_blocks<false, false>(src + done, dst + done, size, s, q_min, q_max, false, false);
+        } else {
+          outside = inner::pack_blocks<false, true>(src + done, dst + done, size, s, q_min, q_max, span.narrow, streaming);
         }
-        hopeless = counts.saturated + counts.non_finite - before > size / piece;
+        if (outside) [[unlikely]]
+          hopeless = inner::quantize_again<Form>(src + done, dst + done, size, c, span.narrow, hopeless, rounding, counts);
       }
       if (streaming) fence();
-      if (done < n) counted(done, n - done);
+      if (done < n) inner::quantize_counted<Form>(src + done, dst + done, n - done, c, rounding, counts);
       return counts;
     }
   }

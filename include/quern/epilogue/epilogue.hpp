@@ -133,7 +133,7 @@ struct no_functor {
   static constexpr bool present = false;
 };
 
-/// The stages. See the top of this file for the formula; docs/epilogue.md has recipes.
+/// The stages. The formula is at the top of this file.
 ///
 /// @shapes  bias, cols, rhs_zero_point: n; rows, lhs_zero_point: m; residual, dst: m x n.
 /// @range   integer destinations of up to 16 bits saturate, exactly: no stage behind Rescale::apply wraps. An int32 destination

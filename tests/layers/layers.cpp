@@ -1,0 +1,147 @@
+#include "support/catch.hpp"
+#include "support/isas.hpp"
+
+#include <quern/fixed_point/activation.hpp>
+#include <quern/fixed_point/normalize.hpp>
+#include <quern/fixed_point/softmax.hpp>
+#include <quern/ops/arena.hpp>
+#include <quern/ops/pool.hpp>
+#include <quern/ops/rearrange.hpp>
+#include <quern/ops/reduce.hpp>
+#include <quern/ops/resize.hpp>
+#include <quern/ops/shape.hpp>
+#include <quern/reference/layers.hpp>
+
+#include <random>
+#include <vector>
+
+using namespace quern;
+
+namespace {
+std::vector<std::int8_t> codes(std::size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<std::int8_t> v(n);
+  for (auto& c : v) c = static_cast<std::int8_t>(random());
+  return v;
+}
+}  // namespace
+
+TEST_CASE("the transcendental functions give the specification's vectors", "[layers]") {
+  using namespace fixed_point;
+  STATIC_REQUIRE(exp_on_negative(-67108864, 5) == 790015308);
+  STATIC_REQUIRE(exp_on_negative(-67109, 5) == 2145336761);
+  STATIC_REQUIRE(logistic(1 << 26, 4) == 1336721090);
+  STATIC_REQUIRE(logistic(-1060320051, 4) == 795873);
+  STATIC_REQUIRE(fixed_point::tanh(1 << 26, 4) == 992388804);
+  STATIC_REQUIRE(fixed_point::tanh(-1060320051, 4) == -2147483052);
+  int sum = 0;
+  for (auto const v : sigmoid_table.value) sum += v;
+  REQUIRE(sum == 15670629);
+}
+
+TEST_CASE("elementwise layers give the specification's vectors", "[layers]") {
+  auto const sum = fixed_point::add<>::make({1, 0}, {1, 0}, {2, 0}, {}, 20);
+  CHECK(sum(1, 2) == 2);
+  CHECK(sum(-1, -2) == -2);
+  CHECK(fixed_point::add<>::make({0.1f, 0}, {0.2f, 0}, {0.1f, 0}, {}, 20)(127, 127) == 127);
+  CHECK(fixed_point::add<>::make({0.5f, 0}, {0.5f, 0}, {1, 0}, {}, 20)(10, 20) == 15);
+  auto const swish = fixed_point::hard_swish::make({4.0f / 127, 0}, {4.0f / 127, 0}, {});
+  int const x[] = {-127, -96, -64, -1, 0, 1, 32, 64, 96, 127}, y[] = {0, 0, -11, 0, 0, 1, 21, 54, 96, 127};
+  for (int i = 0; i < 10; ++i) CHECK(swish(x[i]) == y[i]);
+  std::int8_t const scores[] = {1, 2, 3, 4, 5};
+  std::int8_t out[5];
+  fixed_point::softmax8<>::make(1.0f, 1.0f)(scores, out, 5);
+  CHECK(std::vector<int>(out, out + 5) == std::vector<int>{-125, -120, -106, -68, 35});
+  CHECK(fixed_point::rounded_average(3, 2) == 2);
+  CHECK(fixed_point::rounded_average(-1, 2) == -1);
+}
+
+TEST_CASE("tables look up alike on every instruction set, at every length", "[layers]") {
+  auto const table = table_of<std::int8_t, std::int8_t>([](int x) { return (x * 37 + 11) ^ 5; });
+  auto const x = codes(400, 3);
+  support::for_each_native_isa([&](isa i) {
+    for (std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{15}, std::size_t{63}, std::size_t{64}, std::size_t{129}, x.size()}) {
+      std::vector<std::int8_t> y(x.size(), 77);
+      apply(table, vector_view<std::int8_t const>{x.data(), static_cast<index_t>(n), 1}, vector_view<std::int8_t>{y.data(), static_cast<index_t>(n), 1});
+      INFO(name(i) << ", " << n);
+      for (std::size_t k = 0; k < y.size(); ++k) REQUIRE(y[k] == (k < n ? table(x[k]) : 77));
+    }
+  });
+}
+
+TEST_CASE("pools equal their definition", "[layers]") {
+  auto const x = codes(2 * 7 * 6 * 70, 5);
+  auto const src = nhwc(x.data(), 2, 7, 6, 70);
+  for (auto const& p : {valid, same, same_lower})
+    for (index_t k = 1; k <= 4; ++k)
+      for (index_t s = 1; s <= 3; ++s) {
+        pool_options const o{.size = {k, 5 - k, 1}, .stride = {s, 4 - s, 1}, .padding = p};
+        window const w = sliding_window("test", {7, 6, 1}, o.size, o.stride, {}, p);
+        std::vector<std::int8_t> a(static_cast<std::size_t>(2 * w.positions() * 70)), b(a.size());
+        auto const va = nhwc(a.data(), 2, w.h.out, w.w.out, 70), vb = nhwc(b.data(), 2, w.h.out, w.w.out, 70);
+        support::for_each_native_isa([&](isa) {
+          average_pool2d(src, o, va, {-100, 90});
+          reference::average_pool(src, w, vb, -100, 90);
+          REQUIRE(a == b);
+          max_pool2d(src, o, va);
+          reference::max_pool(src, w, vb);
+          REQUIRE(a == b);
+        });
+      }
+  std::vector<std::int8_t> y(70);
+  REQUIRE_THROWS_AS(max_pool2d(nhwc(x.data(), 1, 1, 1, 70), {.size = {2, 2}, .padding = pad(2, 2, 2, 2)}, nhwc(y.data(), 1, 1, 1, 70)), error);
+}
+
+TEST_CASE("broadcasting, reductions and copies equal their definition", "[layers]") {
+  auto const x = codes(2 * 3 * 4 * 5, 7), z = codes(4, 9);
+  shape const s = make_shape(2, 3, 4, 5), small = make_shape(4, 1);
+  std::vector<std::int8_t> a(120), b(120);
+  auto const f = fixed_point::add<>::make({0.02f, 3}, {0.03f, -7}, {0.04f, 1}, {}, 20);
+  binary(nd(x.data(), s), nd(z.data(), small), nd(a.data(), s), f);
+  reference::binary<std::int8_t, std::int8_t>(nd(x.data(), s), nd(z.data(), small), nd(b.data(), s), f);
+  REQUIRE(a == b);
+  for (unsigned axes = 1; axes < 16; ++axes) {
+    shape const r = reduced_shape(s, axes);
+    auto const mean = fixed_point::reduction<>::make({0.02f, 3}, {0.01f, -5}, s.size() / r.size(), true, {});
+    std::vector<std::int8_t> p(static_cast<std::size_t>(r.size())), q(p.size());
+    reduce(nd(x.data(), s), axes, nd(p.data(), r), mean);
+    reference::reduce<std::int8_t>(nd(x.data(), s), axes, nd(q.data(), r), mean);
+    REQUIRE(p == q);
+  }
+  int const order[] = {3, 0, 2, 1};
+  auto const turned = transposed(nd(x.data(), s), order);
+  copy(turned, nd(a.data(), turned.extents));
+  reference::unary<std::int8_t>(turned, nd(b.data(), turned.extents), [](std::int8_t v) { return v; });
+  REQUIRE(a == b);
+  index_t const before[] = {0, 1, 2, 0};
+  shape const wide = make_shape(2, 5, 7, 6);
+  std::vector<std::int8_t> p(420), q(420);
+  pad_tensor(nd(x.data(), s), before, std::int8_t{-9}, nd(p.data(), wide));
+  reference::pad(nd(x.data(), s), before, std::int8_t{-9}, nd(q.data(), wide));
+  REQUIRE(p == q);
+  REQUIRE_THROWS_AS(binary(nd(x.data(), s), nd(z.data(), make_shape(3)), nd(a.data(), s), f), error);
+}
+
+TEST_CASE("shapes and arenas are known at compile time", "[layers]") {
+  STATIC_REQUIRE(output_shape(make_shape(1, 224, 224, 3), ohwi_shape(64, 7, 7, 3), {.stride = {2, 2}, .padding = same}) == make_shape(1, 112, 112, 64));
+  STATIC_REQUIRE(depthwise_output_shape(make_shape(1, 96, 96, 1), {3, 3, 1}, 8, {.stride = {2, 2}, .padding = same}) == make_shape(1, 48, 48, 8));
+  STATIC_REQUIRE(transposed_output_shape(make_shape(1, 9, 9, 9), ohwi_shape(3, 6, 6, 9), {.stride = {2, 2}, .padding = same}) == make_shape(1, 18, 18, 3));
+  std::mt19937 random(1);
+  for (int n = 0; n < 200; ++n) {
+    std::vector<tensor_life> lives;
+    for (int i = 0; i < 12; ++i) {
+      index_t const first = static_cast<index_t>(random() % 10);
+      lives.push_back({static_cast<index_t>(random() % 5000), first, first + static_cast<index_t>(random() % 4)});
+    }
+    std::vector<index_t> at(lives.size());
+    auto const plan = plan_arena(lives.data(), 12, at.data());
+    REQUIRE(plan.bytes >= plan.lower_bound);
+    for (std::size_t i = 0; i < 12; ++i) {
+      REQUIRE(at[i] % 64 == 0);
+      REQUIRE(at[i] + lives[i].bytes <= plan.bytes);
+      for (std::size_t j = 0; j < i; ++j)  // alive together, apart in memory
+        if (lives[i].first <= lives[j].last && lives[j].first <= lives[i].last)
+          REQUIRE((at[i] + lives[i].bytes <= at[j] || at[j] + lives[j].bytes <= at[i]));
+    }
+  }
+}
