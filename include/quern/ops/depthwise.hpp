@@ -300,7 +300,7 @@ void depthwise_rows(tensor_view<Src const> const& src, packed_depthwise<std::int
       for (index_t x = 0; x < w.w.out; x += depthwise_layout::chunk * per_vector) {
         index_t const rest = w.w.out - x, pixels = rest < depthwise_layout::chunk * per_vector ? rest : depthwise_layout::chunk * per_vector;
         k.taps(line + x / per_vector * 64, offsets, l.plane_bytes, taps, weights, init, (pixels + per_vector - 1) / per_vector, acc);
-        tile_result const t{.acc = acc, .ld = flat ? p.period : 16, .row = position + x, .col = first, .rows = pixels, .cols = live, .sums = nullptr, .lhs_offset = 0};
+        tile_result const t{.acc = acc, .ld = flat ? p.period : 16, .init = nullptr, .row = position + x, .col = first, .rows = pixels, .cols = live, .sums = nullptr, .lhs_offset = 0};
         body.finish(&context, t, nullptr, 0);
       }
     }
