@@ -36,6 +36,7 @@ if options.full:
         ("sse41_O2", "-msse4.1 -mssse3", "-O2"),
         ("avx512vnni_O3", AVX512 + " -mavx512vnni", "-O3 -ffp-contract=fast"),
         ("noexcept_O1", "", "-O1 -fno-exceptions -fno-rtti"),
+        ("xsimd_O1", "", "-O1 -DQUERN_BASELINE=QUERN_BASELINE_XSIMD"),
     ]
 machine = toolchain.run([options.compiler, "-dumpmachine"])[1]
 if "x86_64" not in machine:  # elsewhere there is one baseline and the flags that the compiler takes

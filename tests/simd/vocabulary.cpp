@@ -1,4 +1,5 @@
-// The words of every instruction set mean what simd/vocabulary.md says; rescaler<P> is P::apply.
+// The words of every instruction set mean what simd/vocabulary.md says; rescaler<P> is P::apply. baseline_*.cpp include this file
+// for the baselines that this machine's default is not, and then look at the baseline alone.
 #include "support/catch.hpp"
 #include "support/isas.hpp"
 
@@ -62,7 +63,7 @@ QUERN_TEST_BODY
 }
 }  // inline namespace QUERN_ABI
 }  // namespace quern
-#if QUERN_X86_64
+#if QUERN_X86_64 && !defined(QUERN_TEST_BASELINE_ONLY)
 QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern {
 inline namespace QUERN_ABI {
@@ -115,7 +116,19 @@ QUERN_TARGET_END
   } while (false)
 #endif
 
+#ifndef QUERN_TEST_BASELINE_ONLY
+#define QUERN_TEST_BASELINE_ONLY ""
+#endif
+
 namespace {
+
+template <class F>
+void for_each_vocabulary(F&& f) {
+  if (QUERN_TEST_BASELINE_ONLY[0] != '\0')
+    f(isa::baseline);
+  else
+    support::for_each_native_isa(f);
+}
 
 std::vector<float> interesting() {
   std::mt19937 random(1);
@@ -138,14 +151,14 @@ bool same(T a, T b) {
 
 }  // namespace
 
-TEST_CASE("simd: to_integral is Mode::to_integral, of floats and doubles", "[simd][round][every]") {
+TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: to_integral is Mode::to_integral, of floats and doubles", "[simd][round][every]") {
   auto const x = interesting();
   std::vector<double> y(x.begin(), x.end());
   for (std::size_t i = 0; i < y.size(); i += 3) y[i] *= 1.0 + 0x1p-40;
   auto const n = static_cast<index_t>(x.size());
   std::vector<float> r(x.size());
   std::vector<double> s(y.size());
-  support::for_each_native_isa([&](isa which) {
+  for_each_vocabulary([&](isa which) {
     for_each_type<rounding_modes>([&](auto tag) {
       using mode = typename decltype(tag)::type;
       QUERN_TEST_CALL(which, integral<mode>(x.data(), r.data(), y.data(), s.data(), n));
@@ -159,14 +172,14 @@ TEST_CASE("simd: to_integral is Mode::to_integral, of floats and doubles", "[sim
   });
 }
 
-TEST_CASE("simd: a product is rounded before it is added, min and max return the second operand for NaN", "[simd]") {
+TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: a product is rounded before it is added, min and max return the second operand for NaN", "[simd]") {
   auto const a = interesting();
   auto b = a, c = a;
   std::rotate(b.begin(), b.begin() + 7, b.end());
   std::rotate(c.begin(), c.begin() + 1000, c.end());
   auto const n = static_cast<index_t>(a.size());
   std::vector<float> r(a.size()), lo(a.size()), hi(a.size());
-  support::for_each_native_isa([&](isa which) {
+  for_each_vocabulary([&](isa which) {
     QUERN_TEST_CALL(which, product_then_sum(a.data(), b.data(), c.data(), r.data(), n));
     QUERN_TEST_CALL(which, min_then_max(a.data(), b.data(), lo.data(), hi.data(), n));
     for (std::size_t i = 0; i < a.size(); ++i) {
@@ -179,9 +192,9 @@ TEST_CASE("simd: a product is rounded before it is added, min and max return the
   });
 }
 
-TEST_CASE("simd: stores saturate, and touch only the first lanes", "[simd]") {
+TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: stores saturate, and touch only the first lanes", "[simd]") {
   std::int32_t const x[16] = {-2147483647 - 1, 2147483647, -129, -128, 127, 128, 255, 256, -1, 0, 32767, 32768, -32769, 65535, 65536, 5};
-  support::for_each_native_isa([&](isa which) {
+  for_each_vocabulary([&](isa which) {
     int count = 0;
     QUERN_TEST_CALL(which, count = lane_count());
     for (int first = 0; first < 16; first += count)
@@ -202,9 +215,9 @@ TEST_CASE("simd: stores saturate, and touch only the first lanes", "[simd]") {
   });
 }
 
-TEST_CASE("simd: half and bfloat16 convert as core/reals.hpp does; what int32 cannot hold becomes INT_MIN", "[simd]") {
+TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: half and bfloat16 convert as core/reals.hpp does; what int32 cannot hold becomes INT_MIN", "[simd]") {
   auto const x = interesting();
-  support::for_each_native_isa([&](isa which) {
+  for_each_vocabulary([&](isa which) {
     int count = 0;
     QUERN_TEST_CALL(which, count = lane_count());
     for (std::size_t i = 0; i + 16 <= x.size(); i += static_cast<std::size_t>(count)) {
@@ -229,10 +242,10 @@ TEST_CASE("simd: half and bfloat16 convert as core/reals.hpp does; what int32 ca
   });
 }
 
-TEST_CASE("simd: reductions", "[simd]") {
+TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: reductions", "[simd]") {
   float const x[16] = {3, -4, 5, 6, 7, -8, 9, 10, 11, 12, 13, 14, 15, 16, -17, 18};
   std::int32_t const y[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 2147483647};
-  support::for_each_native_isa([&](isa which) {
+  for_each_vocabulary([&](isa which) {
     int count = 0;
     float least = 0;
     std::int32_t all = 0;
@@ -246,7 +259,7 @@ TEST_CASE("simd: reductions", "[simd]") {
   });
 }
 
-TEST_CASE("simd: rescaler<P> is P::apply, one scale for all lanes and one for each", "[simd][rescale][every]") {
+TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: rescaler<P> is P::apply, one scale for all lanes and one for each", "[simd][rescale][every]") {
   std::mt19937 random(2);
   for_each_type<rescales>([&](auto tag) {
     using policy = typename decltype(tag)::type;
@@ -264,7 +277,7 @@ TEST_CASE("simd: rescaler<P> is P::apply, one scale for all lanes and one for ea
         if (!std::is_same_v<policy, rescale::power_of_two<>>) scale *= 1.0 + static_cast<double>(random() >> 10 & 0x3fffff) * 0x1p-23;
         p[i] = policy::from_real(scale);
       }
-      support::for_each_native_isa([&](isa which) {
+      for_each_vocabulary([&](isa which) {
         for (bool each : {false, true}) {
           QUERN_TEST_CALL(which, rescale_all<policy>(x, y, 64, p, each));
           for (int i = 0; i < 64; ++i) {

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Every header of quern compiles alone, without a warning: its own includes suffice.
 
-Without xsimd, which would bring half of the standard library along. The compiler's vector intrinsics, which take longer to read
-than any header of quern, are read once and kept precompiled.
+The compiler's vector intrinsics, which take longer to read than any header of quern, are read once and kept precompiled.
 """
 import pathlib
 import sys
@@ -14,7 +13,7 @@ root = pathlib.Path(__file__).resolve().parents[2] / "include" / "quern"
 options = toolchain.parser(__doc__).parse_args()
 work = pathlib.Path(options.work).resolve()
 work.mkdir(parents=True, exist_ok=True)
-base = toolchain.command(options) + ["-Wall", "-Wextra", "-Werror", "-DQUERN_NO_XSIMD"]
+base = toolchain.command(options) + ["-Wall", "-Wextra", "-Werror"]
 
 intrinsics = work / "intrinsics.hpp"
 intrinsics.write_text("#if defined(__x86_64__)\n#include <immintrin.h>\n#endif\n")

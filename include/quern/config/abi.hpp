@@ -2,10 +2,11 @@
 //
 // Two translation units built with different -m flags would otherwise define the same inline function twice, and the linker
 // would keep one of them: the AVX-512 one, say, for the program that checked the CPU first. Functions live in
-// quern::QUERN_ABI, whose name spells the flags. Plain data (views, params, packed weights) lives in quern itself, so that
-// it can cross. tests/odr links such units and looks at the symbols.
+// quern::QUERN_ABI, whose name spells the flags and QUERN_BASELINE. Plain data (views, params, packed weights) lives in quern itself,
+// so that it can cross. tests/odr links such units and looks at the symbols.
 #pragma once
 
+#include "baseline.hpp"
 #include "compiler.hpp"
 #include "version.hpp"
 
@@ -78,18 +79,25 @@
 #else
 #define QUERN_DETAIL_ABI_M
 #endif
+#if QUERN_BASELINE == QUERN_BASELINE_PLAIN
+#define QUERN_DETAIL_ABI_N _plain
+#elif QUERN_BASELINE == QUERN_BASELINE_XSIMD
+#define QUERN_DETAIL_ABI_N _xsimd
+#else
+#define QUERN_DETAIL_ABI_N
+#endif
 #if QUERN_EXCEPTIONS
 #define QUERN_DETAIL_ABI_X
 #else
 #define QUERN_DETAIL_ABI_X _noexcept
 #endif
 
-#define QUERN_DETAIL_PASTE_(v, a, b, c, d, e, f, g, h, i, j, k, l, m, x) v##a##b##c##d##e##f##g##h##i##j##k##l##m##x
-#define QUERN_DETAIL_PASTE(v, a, b, c, d, e, f, g, h, i, j, k, l, m, x) \
-  QUERN_DETAIL_PASTE_(v, a, b, c, d, e, f, g, h, i, j, k, l, m, x)
+#define QUERN_DETAIL_PASTE_(v, a, b, c, d, e, f, g, h, i, j, k, l, m, n, x) v##a##b##c##d##e##f##g##h##i##j##k##l##m##n##x
+#define QUERN_DETAIL_PASTE(v, a, b, c, d, e, f, g, h, i, j, k, l, m, n, x) \
+  QUERN_DETAIL_PASTE_(v, a, b, c, d, e, f, g, h, i, j, k, l, m, n, x)
 
 #define QUERN_ABI                                                                                             \
   QUERN_DETAIL_PASTE(v0, QUERN_DETAIL_ABI_A, QUERN_DETAIL_ABI_B, QUERN_DETAIL_ABI_C, QUERN_DETAIL_ABI_D,       \
                      QUERN_DETAIL_ABI_E, QUERN_DETAIL_ABI_F, QUERN_DETAIL_ABI_G, QUERN_DETAIL_ABI_H,           \
                      QUERN_DETAIL_ABI_I, QUERN_DETAIL_ABI_J, QUERN_DETAIL_ABI_K, QUERN_DETAIL_ABI_L,           \
-                     QUERN_DETAIL_ABI_M, QUERN_DETAIL_ABI_X)
+                     QUERN_DETAIL_ABI_M, QUERN_DETAIL_ABI_N, QUERN_DETAIL_ABI_X)

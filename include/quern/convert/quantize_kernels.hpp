@@ -11,7 +11,7 @@ QUERN_FP_BEGIN
 namespace quern {
 inline namespace QUERN_ABI {
 namespace baseline {
-#define QUERN_DETAIL_PACKED 0
+#define QUERN_DETAIL_PACKED (QUERN_BASELINE == QUERN_BASELINE_SSE2)
 #include "quantize_body.inl"
 #undef QUERN_DETAIL_PACKED
 }  // namespace baseline

@@ -7,7 +7,7 @@ namespace quern {
 
 /// An instruction set. Later ones are preferred; a cap allows itself and everything before it.
 enum class isa : signed char {
-  baseline,     ///< what the translation unit was compiled for, through xsimd (or plain C++ where there is no xsimd)
+  baseline,     ///< what every CPU that the program was compiled for has: SSE2, or through xsimd, or plain C++ (config/baseline.hpp)
   sse41,        ///< SSE4.1
   avx2,         ///< AVX2 + FMA + F16C
   avx_vnni,     ///< the above + AVX-VNNI (256-bit vpdpbusd without AVX-512)

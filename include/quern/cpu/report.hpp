@@ -3,15 +3,6 @@
 
 #include "detect.hpp"
 
-#if defined(__has_include)
-#if __has_include(<xsimd/xsimd.hpp>)
-#define QUERN_HAS_XSIMD 1
-#endif
-#endif
-#ifndef QUERN_HAS_XSIMD
-#define QUERN_HAS_XSIMD 0
-#endif
-
 namespace quern {
 
 /// A few lines of text, without allocation.
@@ -60,7 +51,10 @@ inline report_text isa_report(isa call_cap = isa::best) {
       out << "ruled out by a cap in the program";
     else
       out << (i == chosen ? "chosen" : "available");
-    if (i == isa::baseline) out << (QUERN_HAS_XSIMD ? " (through xsimd)" : " (plain C++: xsimd is not on the include path)");
+    if (i == isa::baseline)
+      out << (QUERN_BASELINE == QUERN_BASELINE_SSE2    ? " (SSE2)"
+              : QUERN_BASELINE == QUERN_BASELINE_XSIMD ? " (through xsimd)"
+                                                       : " (plain C++, without xsimd)");
     out << "\n";
   }
   if (environment != nullptr && !isa_named(environment).found)

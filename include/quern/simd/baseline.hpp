@@ -1,10 +1,17 @@
-// baseline.hpp — the vector vocabulary of whatever the translation unit was compiled for: through xsimd, or in plain C++ where
-// xsimd is not on the include path or does not know the CPU. vocabulary.md says what each word means.
+// baseline.hpp — the vector vocabulary of whatever the translation unit was compiled for; vocabulary.md says what each word means.
+// QUERN_BASELINE (config/baseline.hpp) says which of three: SSE2 (x86_sse2.hpp), xsimd, or plain C++; the last two are here.
 //
 // The registers, arithmetic, comparisons and rounding are xsimd's; what its versions 8 and 14 spell differently (casts,
-// conversions between widths) goes through small arrays, which compilers keep in registers. Where there is no xsimd, `batch` is
-// an array of 16 bytes with the same members. There is no fma() and no packing here: bodies ask has_fma and has_pack.
+// conversions between widths) goes through small arrays, which compilers keep in registers. Where there is no xsimd, or it does
+// not know the CPU, `batch` is an array of 16 bytes with the same members. There is no fma() and no packing here: bodies ask
+// has_fma and has_pack.
 #pragma once
+
+#include "../config/baseline.hpp"
+
+#if QUERN_BASELINE == QUERN_BASELINE_SSE2
+#include "x86_sse2.hpp"
+#else
 
 #include "../core/integers.hpp"
 #include "../core/reals.hpp"
@@ -12,12 +19,10 @@
 #include "../cpu/isa.hpp"
 #include "../round/modes.hpp"
 
-#if defined(__has_include)
-#if __has_include(<xsimd/xsimd.hpp>) && !defined(QUERN_NO_XSIMD)
+#if QUERN_BASELINE == QUERN_BASELINE_XSIMD
 #include <xsimd/xsimd.hpp>
 #if !defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
 #define QUERN_DETAIL_XSIMD 1
-#endif
 #endif
 #endif
 
@@ -507,3 +512,4 @@ QUERN_INLINE i32s high_halves(wides a) {
 }  // inline namespace QUERN_ABI
 }  // namespace quern
 QUERN_FP_END
+#endif
