@@ -10,47 +10,8 @@
 #include "scale_pattern.hpp"
 #include "walk.hpp"
 
-QUERN_FP_BEGIN
-namespace quern {
-inline namespace QUERN_ABI {
-namespace baseline {
-#include "dequantize_body.inl"
-}  // namespace baseline
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-
-#if QUERN_X86_64
-QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace sse41 {
-#include "dequantize_body.inl"
-}  // namespace sse41
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx2 {
-#include "dequantize_body.inl"
-}  // namespace avx2
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx512bw {
-#include "dequantize_body.inl"
-}  // namespace avx512bw
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-#endif
-QUERN_FP_END
+#define QUERN_DETAIL_EACH_ISA "../convert/dequantize_body.inl"
+#include "../simd/each_isa.inl"
 
 namespace quern {
 namespace detail {
@@ -58,26 +19,12 @@ inline namespace QUERN_ABI {
 
 template <class Src, class Dst>
 QUERN_INLINE void dequantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point, isa cap) {
-#if QUERN_X86_64
-  isa const best = active_isa(cap);
-  if (best >= isa::avx512bw) return avx512bw::dequantize_line(src, dst, n, scale, zero_point);
-  if (best >= isa::avx2) return avx2::dequantize_line(src, dst, n, scale, zero_point);
-  if (best >= isa::sse41) return sse41::dequantize_line(src, dst, n, scale, zero_point);
-#endif
-  (void)cap;
-  baseline::dequantize_line(src, dst, n, scale, zero_point);
+  QUERN_DETAIL_BEST(cap, dequantize_line(src, dst, n, scale, zero_point))
 }
 
 template <class Src, class Dst>
 QUERN_INLINE void dequantize_columns(Src const* src, Dst* dst, index_t n, float const* scales, std::int32_t const* zeros, isa cap) {
-#if QUERN_X86_64
-  isa const best = active_isa(cap);
-  if (best >= isa::avx512bw) return avx512bw::dequantize_columns(src, dst, n, scales, zeros);
-  if (best >= isa::avx2) return avx2::dequantize_columns(src, dst, n, scales, zeros);
-  if (best >= isa::sse41) return sse41::dequantize_columns(src, dst, n, scales, zeros);
-#endif
-  (void)cap;
-  baseline::dequantize_columns(src, dst, n, scales, zeros);
+  QUERN_DETAIL_BEST(cap, dequantize_columns(src, dst, n, scales, zeros))
 }
 
 /// After the params were checked: every shape.

@@ -5,51 +5,8 @@
 #include "quantize_kernels.hpp"
 #include "scale_pattern.hpp"
 
-QUERN_FP_BEGIN
-namespace quern {
-inline namespace QUERN_ABI {
-namespace baseline {
-#define QUERN_DETAIL_PACKED (QUERN_BASELINE == QUERN_BASELINE_SSE2)
-#include "requantize_body.inl"
-#undef QUERN_DETAIL_PACKED
-}  // namespace baseline
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-
-#if QUERN_X86_64
-#define QUERN_DETAIL_PACKED 1
-QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace sse41 {
-#include "requantize_body.inl"
-}  // namespace sse41
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx2 {
-#include "requantize_body.inl"
-}  // namespace avx2
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx512bw {
-#include "requantize_body.inl"
-}  // namespace avx512bw
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-#undef QUERN_DETAIL_PACKED
-#endif
-QUERN_FP_END
+#define QUERN_DETAIL_EACH_ISA "../convert/requantize_body.inl"
+#include "../simd/each_isa.inl"
 
 namespace quern {
 namespace detail {
@@ -58,15 +15,7 @@ inline namespace QUERN_ABI {
 template <class P, class Src, class Dst>
 QUERN_INLINE std::int64_t requantize_line(Src const* src, Dst* dst, index_t n, typename P::parameters parameters, std::int32_t src_zero,
                                           std::int32_t dst_zero, std::int32_t q_min, std::int32_t q_max, bool in_place, isa cap) {
-#if QUERN_X86_64
-  isa const best = active_isa(cap);
-  if (best >= isa::avx512bw)
-    return avx512bw::requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place);
-  if (best >= isa::avx2) return avx2::requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place);
-  if (best >= isa::sse41) return sse41::requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place);
-#endif
-  (void)cap;
-  return baseline::requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place);
+  QUERN_DETAIL_BEST(cap, requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place))
 }
 
 template <class P, class Src, class Dst>
@@ -74,21 +23,8 @@ QUERN_INLINE std::int64_t requantize_columns(Src const* src, Dst* dst, index_t r
                                              typename P::parameters const* parameters, std::int32_t const* src_zeros,
                                              std::int32_t const* dst_zeros, std::int32_t q_min, std::int32_t q_max, bool in_place,
                                              isa cap) {
-#if QUERN_X86_64
-  isa const best = active_isa(cap);
-  if (best >= isa::avx512bw)
-    return avx512bw::requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
-                                           in_place);
-  if (best >= isa::avx2)
-    return avx2::requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
-                                       in_place);
-  if (best >= isa::sse41)
-    return sse41::requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
-                                        in_place);
-#endif
-  (void)cap;
-  return baseline::requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
-                                         in_place);
+  QUERN_DETAIL_BEST(cap, requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
+                    in_place))
 }
 
 /// The scale by which steps of the source become steps of the destination. Both are floats, their ratio is a double.

@@ -6,47 +6,10 @@
 
 #include <new>
 
+#define QUERN_DETAIL_EACH_ISA "../epilogue/body.inl"
+#include "../simd/each_isa.inl"
+
 QUERN_FP_BEGIN
-
-namespace quern {
-inline namespace QUERN_ABI {
-namespace baseline {
-#include "body.inl"
-}  // namespace baseline
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-
-#if QUERN_X86_64
-QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace sse41 {
-#include "body.inl"
-}  // namespace sse41
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx2 {
-#include "body.inl"
-}  // namespace avx2
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx512bw {
-#include "body.inl"
-}  // namespace avx512bw
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-#endif
 
 namespace quern {
 namespace detail {

@@ -63,44 +63,8 @@ QUERN_INLINE constexpr std::int32_t right_shift(P, rescale::multiplier_shift p) 
 
 }  // namespace vector_rescale
 
-namespace baseline {
-using namespace vector_rescale;
-#include "rescale.inl"
-}  // namespace baseline
 }  // inline namespace QUERN_ABI
 }  // namespace quern
 
-#if QUERN_X86_64
-QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace sse41 {
-using namespace vector_rescale;
-#include "rescale.inl"
-}  // namespace sse41
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx2 {
-using namespace vector_rescale;
-#include "rescale.inl"
-}  // namespace avx2
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-
-QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
-namespace quern {
-inline namespace QUERN_ABI {
-namespace avx512bw {
-using namespace vector_rescale;
-#include "rescale.inl"
-}  // namespace avx512bw
-}  // inline namespace QUERN_ABI
-}  // namespace quern
-QUERN_TARGET_END
-#endif
+#define QUERN_DETAIL_EACH_ISA "rescale.inl"
+#include "each_isa.inl"

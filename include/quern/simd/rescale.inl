@@ -4,6 +4,8 @@
 //     rescaler<P> r(parameters*, n)      one a lane, the first n <= lanes
 //     i32s y = r(x)                      P::apply in every lane
 
+using namespace vector_rescale;
+
 namespace inner {
 
 /// Parameters, one a lane, after `f`.
