@@ -127,6 +127,37 @@ TEST_CASE("a histogram keeps NaN, infinities and huge values apart, whichever la
   CHECK(std::isfinite(h.mean_square()));
 }
 
+TEST_CASE("a histogram's vector loop counts what its scalar one counts, while the range grows and among zeros, repetitions and NaN",
+          "[calibrate][histogram]") {
+  std::vector<float> x;
+  for (unsigned b = 0; b < 7; ++b) {
+    auto const part = normal(3000, b, std::ldexp(1.0f, static_cast<int>(b * b) - 20));
+    x.insert(x.end(), part.begin(), part.end());
+    x.insert(x.end(), 2500, b % 2 ? 0.0f : -0.0f);
+    x.insert(x.end(), b == 3 ? 200000 : 2500, part[7]);  // more than a 16-bit counter holds
+    if (b == 5) x[x.size() - 1000] = NAN;
+  }
+  histogram slow;  // batches too short for the vector loop
+  for (std::size_t i = 0; i < x.size(); i += 50) slow.observe(of(x).sub(static_cast<index_t>(i), std::min<index_t>(50, static_cast<index_t>(x.size() - i))));
+  for (isa cap : all_isas) {
+    if (!supported(cap)) continue;
+    histogram fast;
+    fast.observe(of(x), cap);
+    REQUIRE(fast.width() == slow.width());
+    REQUIRE(fast.count() == slow.count());
+    REQUIRE(fast.zero_count() == slow.zero_count());
+    REQUIRE(fast.zero_count() >= 7 * 2500);
+    REQUIRE(fast.nan_count() == 1);
+    REQUIRE(fast.range() == slow.range());
+    std::uint64_t total = 0;
+    for (index_t i = -2048; i < 2048; ++i) {
+      REQUIRE(fast.bin(i) == slow.bin(i));
+      total += fast.bin(i);
+    }
+    REQUIRE(total == x.size() - 1);
+  }
+}
+
 TEST_CASE("a histogram reads strided, half and double data, and matrices with gaps", "[calibrate][histogram]") {
   std::vector<float> x = normal(3000, 5);
   std::vector<double> d(x.begin(), x.end());
@@ -188,6 +219,28 @@ TEST_CASE("observers come back from bytes as they were, and damage is noticed", 
   t.observe(of(normal(5000, 4, 3)));
   auto tb = saved(t);
   CHECK(torch_histogram::load(vector_view<std::uint8_t const>(view(tb))).range() == t.range());
+  absolute_histogram a;
+  a.observe(of(normal(5000, 4, 3)));
+  a.observe(of(normal(5000, 5, 9)));
+  auto ab = saved(a);
+  auto const again = absolute_histogram::load(vector_view<std::uint8_t const>(view(ab)));
+  CHECK(saved(again) == ab);
+  CHECK(again.entropy_amax() == a.entropy_amax());
+  for (std::size_t at = 0; at < ab.size(); at += 91) {
+    auto damaged = ab;
+    damaged[at] ^= 0x40;
+    CHECK(refusal([&] { absolute_histogram::load(vector_view<std::uint8_t const>(view(damaged))); }) != "");
+  }
+  per_channel_observer<histogram> channels(5);
+  auto const rows = normal(5 * 300, 6);
+  channels.observe_rows(row_major<float const>(rows.data(), 5, 300));
+  auto cb = saved(channels);
+  auto const loaded = per_channel_observer<histogram>::load(vector_view<std::uint8_t const>(view(cb)));
+  REQUIRE(loaded.size() == 5);
+  for (index_t i = 0; i < 5; ++i) CHECK(loaded[i] == channels[i]);
+  CHECK(refusal([&] { per_channel_observer<moving_average>::load(vector_view<std::uint8_t const>(view(cb))); }).find("kind 1") != std::string::npos);
+  cb.resize(cb.size() - 1);
+  CHECK(refusal([&] { per_channel_observer<histogram>::load(vector_view<std::uint8_t const>(view(cb))); }).find("cut off") != std::string::npos);
   std::vector<std::uint8_t> small(10);
   CHECK(refusal([&] { h.save(view(small)); }).find("serialized_size") != std::string::npos);
 }
@@ -295,8 +348,54 @@ TEST_CASE("NVIDIA's collector keeps the first batch's width and grows", "[calibr
   CHECK(h.bin(64) == 1);
   CHECK(h.percentile_amax(50) == 0.5);
   CHECK(h.mse_amax(8) > 2.4);
+  absolute_histogram parts[2] = {absolute_histogram::spanning(1.0f, 128), absolute_histogram::spanning(1.0f, 128)};
+  parts[0].observe(view(second));
+  parts[1].observe(view(first));
+  parts[1].merge(parts[0]);
+  CHECK(saved(parts[1]) == saved(h));
+  CHECK(refusal([&] { h.merge(absolute_histogram::spanning(2.0f, 128)); }).find("must be equal") != std::string::npos);
+  CHECK(refusal([] { absolute_histogram::spanning(0); }).find("largest is 0") != std::string::npos);
   float const absurd[] = {1e30f};
   CHECK(refusal([&] { h.observe(view(absurd)); }).find("representative") != std::string::npos);
+}
+
+TEST_CASE("the frameworks' histograms count by their definitions, whatever the instruction set, type and stride", "[calibrate][torch_histogram]") {
+  auto x = normal(4999, 3, 2.7f);
+  std::vector<double> spread(2 * x.size());
+  for (bool finite : {true, false}) {
+    if (!finite) x[100] = NAN, x[4990] = -INFINITY;
+    for (std::size_t i = 0; i < x.size(); ++i) spread[2 * i] = x[i];
+    float low = 0, high = 0, largest = 0;
+    for (float v : x)
+      if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v), largest = std::max(largest, std::fabs(v));
+    std::vector<float> exact(2048), truncated(2048);
+    std::vector<std::uint64_t> absolute(2048);
+    for (float v : x) {
+      if (!std::isfinite(v)) continue;
+      auto const bin = [&](float a, float b) { return std::min(2047l, static_cast<long>(rounded((v - a) * 2048) / (b - a))); };
+      exact[static_cast<std::size_t>(bin(low, high))] += 1;
+      float const a = std::trunc(low), b = std::trunc(high);
+      if (v >= a && v <= b) truncated[static_cast<std::size_t>(bin(a, b))] += 1;
+      ++absolute[static_cast<std::size_t>(std::min(2047l, static_cast<long>(std::fabs(static_cast<double>(v)) / (largest / 2048.0))))];
+    }
+    for (isa cap : all_isas) {
+      if (!supported(cap)) continue;
+      for (bool strided : {false, true}) {
+        torch_histogram e(torch_bins::exact), t;
+        absolute_histogram a;
+        auto const see = [&](auto values) { e.observe(values, cap), t.observe(values, cap), a.observe(values, cap); };
+        if (strided)
+          see(vector_view<double const>{spread.data(), 4999, 2});
+        else
+          see(of(x));
+        for (index_t i = 0; i < 2048; ++i) {
+          REQUIRE(e.bin(i) == exact[static_cast<std::size_t>(i)]);
+          REQUIRE(t.bin(i) == truncated[static_cast<std::size_t>(i)]);
+          REQUIRE(a.bin(i) == absolute[static_cast<std::size_t>(i)]);
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("the exact grid on a histogram finds the theory's step, and nothing proposed is better", "[calibrate][exact_grid]") {

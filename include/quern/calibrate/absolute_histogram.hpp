@@ -8,7 +8,8 @@
 
 #include "../core/buffer.hpp"
 #include "entropy.hpp"
-#include "moving_average.hpp"
+#include "min_max.hpp"
+#include "observe.hpp"
 
 QUERN_FP_BEGIN
 
@@ -28,29 +29,75 @@ class absolute_histogram {
 
   template <class T>
     requires real<std::remove_const_t<T>>
-  void observe(vector_view<T> batch) {
-    real_range const now = extremes(batch);
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observed_range const seen = range_of(batch, max_isa);
+    real_range const now = seen.range;
     if (now.empty()) return;
     double const largest = -now.min > now.max ? -static_cast<double>(now.min) : now.max;
     if (width_ == 0) {
       if (largest == 0) return;  // a width of 0 would have to hold everything that follows
-      width_ = largest / static_cast<double>(first_bins_);
-      counts_ = buffer<std::uint64_t>(first_bins_);
+      *this = spanning(static_cast<float>(largest), first_bins_);
     } else if (largest > width_ * static_cast<double>(counts_.size())) {
       double const needed = ceil_of(largest / width_);
       if (needed > 16777216)
         fail(errc::argument, "absolute_histogram: ", largest, " is ", needed / static_cast<double>(first_bins_),
              " times the first batch's largest value; calibrate with a representative first batch, or use histogram.");
-      buffer<std::uint64_t> larger(static_cast<index_t>(needed));
-      for (index_t i = 0; i < counts_.size(); ++i) larger[i] = counts_[i];
-      counts_.swap(larger);
+      grow(static_cast<index_t>(needed));
     }
-    for (index_t i = 0; i < batch.size; ++i) {
-      float const x = static_cast<float>(batch[i]);
-      if (!is_finite(x)) continue;
-      auto at = static_cast<index_t>(abs_of(static_cast<double>(x)) / width_);
-      ++counts_[at < counts_.size() ? at : counts_.size() - 1];  // the last edge belongs to the last bin
+    auto const last = static_cast<std::uint32_t>(counts_.size() - 1);  // the last edge belongs to the last bin
+    auto const absolute = detail::observe_kernels_for(max_isa).absolute;
+    detail::for_each_finite_block(batch, seen.nan + seen.infinite == 0, [&](float const* x, index_t n) {
+      std::uint32_t at[detail::observed_block];
+      absolute(x, (n + 15) & ~index_t{15}, width_, last, at);
+      for (index_t i = 0; i < n; ++i) ++counts_[at[i]];
+    });
+  }
+
+  /// Bins as if the first batch's largest magnitude had been `largest`: for observers that are merged. @errors argument.
+  static absolute_histogram spanning(float largest, index_t first_bins = 2048) {
+    if (!(largest > 0) || !is_finite(largest))
+      fail(errc::argument, "absolute_histogram: largest is ", static_cast<double>(largest), "; it must be finite and positive.");
+    absolute_histogram h(first_bins);
+    h.width_ = largest / static_cast<double>(first_bins);
+    h.counts_ = buffer<std::uint64_t>(first_bins);
+    return h;
+  }
+  /// Adds what `other` has seen, which has bins of the same width (see spanning()). @errors argument when widths differ.
+  void merge(absolute_histogram const& other) {
+    if (other.width_ == 0) return;
+    if (width_ == 0) {
+      *this = other;
+      return;
     }
+    if (other.width_ != width_)
+      fail(errc::argument, "absolute_histogram: merging bins of width ", other.width_, " into bins of ", width_,
+           "; they must be equal: begin all with spanning(), or use histogram.");
+    grow(other.counts_.size());
+    for (index_t i = 0; i < other.counts_.size(); ++i) counts_[i] += other.counts_[i];
+  }
+
+  index_t serialized_size() const noexcept { return detail::blob_frame + 24 + 8 * counts_.size(); }
+  /// @errors capacity when dst is shorter than serialized_size().
+  void save(vector_view<std::uint8_t> dst) const {
+    detail::byte_writer w(dst, observer_kind::absolute_histogram, serialized_size());
+    w.u64(static_cast<std::uint64_t>(first_bins_)), w.f64(width_), w.u64(static_cast<std::uint64_t>(counts_.size()));
+    for (std::uint64_t c : counts_) w.u64(c);
+    w.finish();
+  }
+  /// @errors format when src is not what save() wrote.
+  static absolute_histogram load(vector_view<std::uint8_t const> src) {
+    detail::byte_reader r(src, observer_kind::absolute_histogram);
+    std::uint64_t const first = r.u64();
+    double const width = r.f64();
+    std::uint64_t const size = r.u64();
+    if (first < 128 || first > 65536 || !(width >= 0) || !is_finite(width) || size > 16777216 || (width == 0) != (size == 0) ||
+        (size != 0 && size < first) || static_cast<std::uint64_t>(r.left()) != 8 * size)
+      fail(errc::format, "load: src says ", first, " first bins of width ", width, " and ", size, " in all, which contradict each other or its size.");
+    absolute_histogram h(static_cast<index_t>(first));
+    h.width_ = width;
+    h.counts_ = buffer<std::uint64_t>(static_cast<index_t>(size));
+    for (std::uint64_t& c : h.counts_) c = r.u64();
+    return h;
   }
 
   index_t size() const noexcept { return counts_.size(); }
@@ -93,6 +140,13 @@ class absolute_histogram {
   }
 
  private:
+  void grow(index_t size) {
+    if (size <= counts_.size()) return;
+    buffer<std::uint64_t> larger(size);
+    for (index_t i = 0; i < counts_.size(); ++i) larger[i] = counts_[i];
+    counts_.swap(larger);
+  }
+
   index_t first_bins_;
   double width_ = 0;
   buffer<std::uint64_t> counts_;

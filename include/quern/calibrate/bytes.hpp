@@ -10,7 +10,7 @@
 namespace quern::calibrate {
 
 /// What a blob holds. Numbers are for ever.
-enum class observer_kind : std::uint8_t { histogram = 1, moving_average = 2, robust_min_max = 3, torch_histogram = 4, absolute_histogram = 5, min_max = 6 };
+enum class observer_kind : std::uint8_t { histogram = 1, moving_average = 2, robust_min_max = 3, torch_histogram = 4, absolute_histogram = 5, min_max = 6, per_channel = 7 };
 
 namespace detail {
 inline namespace QUERN_ABI {
@@ -51,6 +51,12 @@ class byte_writer {
   }
   void f32(float v) { u32(bits_of<std::uint32_t>(v)); }
   void f64(double v) { u64(bits_of<std::uint64_t>(v)); }
+  /// Room for n bytes that the caller writes.
+  vector_view<std::uint8_t> space(index_t n) {
+    vector_view<std::uint8_t> const room = dst_.sub(at_, n);
+    at_ += n;
+    return room;
+  }
   void finish() { u32(fnv1a(dst_.data, at_)); }
 
  private:
@@ -83,6 +89,13 @@ class byte_reader {
   std::uint64_t u64() { return take(8); }
   float f32() { return bits_of<float>(u32()); }
   double f64() { return bits_of<double>(u64()); }
+  /// The next n bytes. @errors format when there are fewer.
+  vector_view<std::uint8_t const> space(std::uint64_t n) {
+    if (n > static_cast<std::uint64_t>(left())) fail(errc::format, "load: src ends early: ", n, " bytes are announced, ", left(), " are left.");
+    vector_view<std::uint8_t const> const part = src_.sub(at_, static_cast<index_t>(n));
+    at_ += static_cast<index_t>(n);
+    return part;
+  }
   /// Bytes not read yet.
   index_t left() const { return end_ - at_; }
 

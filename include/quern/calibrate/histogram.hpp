@@ -155,7 +155,7 @@ class histogram {
   }
 
  private:
-  static constexpr index_t block = 2048;  // 8 KB: read twice, the second time from the L1 cache, which holds the counters too
+  static constexpr index_t block = 2048;  // sums are rounded within a block, exact across blocks of a batch
   static constexpr int lowest_exponent = -125;  // 1 / width stays a float
 
   struct block_sums {
@@ -180,41 +180,67 @@ class histogram {
     exponent_ = exponent;
   }
 
+  /// The exponent that bins need for a magnitude: largest < 2^exponent = half * 2^needed.
+  int exponent_for(float largest) const noexcept {
+    int log_half = 0;
+    while ((index_t{1} << log_half) < half_) ++log_half;
+    int const needed = largest > 0 ? frexp_of(largest).exponent - log_half : lowest_exponent;
+    return needed < lowest_exponent ? lowest_exponent : needed;
+  }
+
+  float to_bins() const noexcept { return ldexp_of(1.0f, -exponent_); }
+  float bound() const noexcept { return ldexp_of(static_cast<float>(half_), exponent_); }  ///< magnitudes are below it; may be infinite
+
   void observe_block(float const* data, index_t n, block_sums& totals, isa max_isa) {
-    detail::block_moments m;
-    detail::observe_moments(data, n, m, max_isa);
-    totals.sum += m.sum;
-    totals.squares += m.squares;
-    zeros_ += m.zeros;
-    if (m.finite > 0) {
-      float const largest = -m.least > m.most ? -m.least : m.most;
-      int log_half = 0;
-      while ((index_t{1} << log_half) < half_) ++log_half;
-      int needed = frexp_of(largest).exponent - log_half;  // largest < 2^exponent = half * 2^needed
-      if (needed < lowest_exponent || largest == 0) needed = lowest_exponent;
-      if (count_ == 0 || needed > exponent_) widen(needed);
-      if (m.least < min_) min_ = m.least;
-      if (m.most > max_) max_ = m.most;
-    }
-    index_t done = 0;
-    if (m.finite == n && n >= 512) {
-      if (partial_.empty()) partial_ = buffer<std::uint16_t>(2 * (2 * half_));  // two tables, see observe_bins
-      if (partial_used_ > 2 * (65535 - block)) flush();  // half of the values may meet in one counter
-      done = n & ~index_t{15};
-      detail::observe_bins(data, done, ldexp_of(1.0f, -exponent_), static_cast<std::int32_t>(half_), partial_.data(), max_isa);
-      partial_used_ += done;
-    }
-    float const to_bins = ldexp_of(1.0f, -exponent_);
+    detail::observed_lanes lanes;
+    index_t done = n & ~index_t{63};
+    if (done > 0 && !observe_whole(data, done, lanes, max_isa)) lanes = {}, done = 0;
+    float scale = to_bins(), outside = bound();
     for (index_t i = done; i < n; ++i) {
-      float const x = data[i];
+      float const x = data[i], magnitude = abs_of(x);
       if (!is_finite(x)) {
         ++(is_nan(x) ? nan_ : inf_);
         continue;
       }
-      auto const bin = static_cast<index_t>(abs_of(x) * to_bins);
+      lanes.see(i, x);
+      zeros_ += x == 0;
+      if (magnitude >= outside) {
+        widen(exponent_for(magnitude));
+        scale = to_bins(), outside = bound();
+      }
+      auto const bin = static_cast<index_t>(magnitude * scale);
       ++at(x < 0 ? -1 - bin : bin);
+      ++count_;
     }
-    count_ += m.finite;
+    lanes.finish();
+    totals.sum += lanes.sum[0];
+    totals.squares += lanes.squares[0];
+    if (lanes.least < min_) min_ = lanes.least;
+    if (lanes.most > max_) max_ = lanes.most;
+  }
+  /// n a multiple of 64. Counts in the hope that all fit into the bins, and takes it back where they do not: in the first block, where
+  /// the range grows, and, with the answer false, where something is not finite.
+  bool observe_whole(float const* data, index_t n, detail::observed_lanes& lanes, isa max_isa) {
+    if (partial_.empty()) partial_ = buffer<std::uint16_t>(4 * half_ + 16);
+    if (partial_used_ > 2 * (65535 - block)) flush();  // half of the values may meet in one counter
+    auto const binned = detail::observe_kernels_for(max_isa).binned;
+    auto const half = static_cast<std::int32_t>(half_);
+    for (;;) {
+      lanes = {};
+      std::int32_t const limit = bits_of<std::int32_t>(bound()) - 1;
+      std::int32_t const largest = binned(data, n, to_bins(), limit, half, partial_.data(), 1, lanes);
+      if (largest <= limit) break;
+      binned(data, n, to_bins(), limit, half, partial_.data(), 0xffff, lanes);
+      if (!is_finite(bits_of<float>(largest))) return false;
+      widen(exponent_for(bits_of<float>(largest)));
+    }
+    partial_used_ += n;
+    count_ += n;
+    std::int64_t zeros = 0;
+    for (index_t l = 4 * half_; l < partial_.size(); ++l) zeros += partial_[l], partial_[l] = 0;
+    zeros_ += zeros;
+    at(0) += static_cast<std::uint64_t>(zeros);
+    return true;
   }
   /// Empties the 16-bit tables into the 64-bit one.
   void flush() noexcept {

@@ -8,10 +8,7 @@
 // @source  torch/ao/quantization/observer.py, MovingAverageMinMaxObserver (constant 0.01).
 #pragma once
 
-#include "../core/reals.hpp"
-#include "../scheme/scheme.hpp"
-#include "bytes.hpp"
-#include "observe.hpp"
+#include "min_max.hpp"
 
 QUERN_FP_BEGIN
 
@@ -23,21 +20,7 @@ template <class T>
   requires real<std::remove_const_t<T>>
 real_range extremes(vector_view<T> batch, isa max_isa = isa::best) {
   if (batch.size > 0 && batch.data == nullptr) fail(errc::null, "extremes: the batch is null, but has ", batch.size, " values.");
-  detail::block_moments m;
-  if constexpr (std::same_as<std::remove_const_t<T>, float>) {
-    if (batch.contiguous()) {
-      detail::observe_moments(batch.data, batch.size, m, max_isa);
-      return m.finite > 0 ? real_range{m.least, m.most} : real_range{};
-    }
-  }
-  real_range r;
-  for (index_t i = 0; i < batch.size; ++i) {
-    float const x = static_cast<float>(batch[i]);
-    if (!is_finite(x)) continue;
-    if (x < r.min) r.min = x;
-    if (x > r.max) r.max = x;
-  }
-  return {r.min + 0.0f, r.max + 0.0f};  // -0.0 becomes 0.0
+  return range_of(batch, max_isa).range;
 }
 
 /// See the head of this file. Batches without a finite value are left out.

@@ -4,6 +4,7 @@
 #include "../core/buffer.hpp"
 #include "../core/error.hpp"
 #include "../scheme/scheme.hpp"
+#include "bytes.hpp"
 
 namespace quern::calibrate {
 inline namespace QUERN_ABI {
@@ -44,11 +45,13 @@ class per_channel_observer {
   template <class T>
   void observe_rows(matrix_view<T> batch) {
     check(batch.rows, "rows");
+    if (batch.row_stride == 1 && batch.col_stride != 1) return gather(batch.cols, [&](index_t i, index_t c) { return batch(c, i); });
     for (index_t i = 0; i < size_; ++i) observers_[i].observe(batch.row(i));
   }
   /// Column i feeds channel i. @errors shape.
   template <class T>
   void observe_columns(matrix_view<T> batch) {
+    check(batch.cols, "columns");
     observe_rows(batch.transposed());
   }
   /// Channel c of every pixel feeds channel c, gathered into one batch. @errors shape.
@@ -56,14 +59,9 @@ class per_channel_observer {
   void observe_channels(tensor_view<T> batch) {
     check(batch.c, "channels");
     if (batch.contiguous()) return observe_columns(matrix_view<T>{batch.data, batch.n * batch.h * batch.w, batch.c, batch.c, 1});
-    buffer<std::remove_const_t<T>> values(batch.n * batch.h * batch.w);
-    for (index_t c = 0; c < size_; ++c) {
-      index_t at = 0;
-      for (index_t b = 0; b < batch.n; ++b)
-        for (index_t y = 0; y < batch.h; ++y)
-          for (index_t x = 0; x < batch.w; ++x) values[at++] = batch(b, y, x, c);
-      observers_[c].observe(vector_view<std::remove_const_t<T>>{values.data(), at, 1});
-    }
+    gather(batch.n * batch.h * batch.w, [&](index_t i, index_t c) {
+      return batch(i / (batch.h * batch.w), i / batch.w % batch.h, i % batch.w, c);
+    });
   }
   /// @errors shape.
   void merge(per_channel_observer const& other) {
@@ -81,7 +79,51 @@ class per_channel_observer {
     return ranges([](Observer const& o) { return o.range(); });
   }
 
+  index_t serialized_size() const noexcept {
+    index_t bytes = detail::blob_frame + 8;
+    for (index_t i = 0; i < size_; ++i) bytes += 8 + observers_[i].serialized_size();
+    return bytes;
+  }
+  /// All channels as one blob. @errors capacity when dst is shorter than serialized_size().
+  void save(vector_view<std::uint8_t> dst) const {
+    detail::byte_writer w(dst, observer_kind::per_channel, serialized_size());
+    w.u64(static_cast<std::uint64_t>(size_));
+    for (index_t i = 0; i < size_; ++i) {
+      index_t const n = observers_[i].serialized_size();
+      w.u64(static_cast<std::uint64_t>(n));
+      observers_[i].save(w.space(n));
+    }
+    w.finish();
+  }
+  /// @errors format when src is not what save() of the same kind of observer wrote.
+  static per_channel_observer load(vector_view<std::uint8_t const> src) {
+    detail::byte_reader r(src, observer_kind::per_channel);
+    std::uint64_t const channels = r.u64();
+    if (channels > static_cast<std::uint64_t>(r.left()) / (8 + detail::blob_frame))
+      fail(errc::format, "load: src says ", channels, " channels, which does not fit its ", src.size, " bytes.");
+    per_channel_observer o(static_cast<index_t>(channels));
+    for (index_t i = 0; i < o.size_; ++i) {
+      std::uint64_t const n = r.u64();
+      o.observers_[i] = Observer::load(r.space(n));
+    }
+    if (r.left() != 0) fail(errc::format, "load: src has ", r.left(), " bytes behind its last channel.");
+    return o;
+  }
+
  private:
+  /// value(i, c) is value i of n of channel c, channels being neighbours in memory: 16 of them at a time, a cache line of floats.
+  template <class Value>
+  void gather(index_t n, Value&& value) {
+    using type = decltype(value(0, 0));
+    constexpr index_t strip = 16;
+    buffer<type> values(n * (size_ < strip ? size_ : strip));
+    for (index_t first = 0; first < size_; first += strip) {
+      index_t const channels = size_ - first < strip ? size_ - first : strip;
+      for (index_t i = 0; i < n; ++i)
+        for (index_t c = 0; c < channels; ++c) values[c * n + i] = value(i, first + c);
+      for (index_t c = 0; c < channels; ++c) observers_[first + c].observe(vector_view<type const>{values.data() + c * n, n, 1});
+    }
+  }
   void check(index_t n, char const* what) const {
     if (n != size_) fail(errc::shape, "per_channel_observer: the batch has ", n, " ", what, ", the observer ", size_, "; they must be equal.");
   }

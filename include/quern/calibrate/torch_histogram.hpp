@@ -12,7 +12,8 @@
 #include "../core/buffer.hpp"
 #include "../core/elementary.hpp"
 #include "l2_search.hpp"
-#include "moving_average.hpp"
+#include "min_max.hpp"
+#include "observe.hpp"
 
 QUERN_FP_BEGIN
 
@@ -32,12 +33,14 @@ class torch_histogram {
 
   template <class T>
     requires real<std::remove_const_t<T>>
-  void observe(vector_view<T> batch) {
-    real_range const now = extremes(batch);
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observed_range const seen = range_of(batch, max_isa);
+    real_range const now = seen.range;
     if (now.empty()) return;
+    auto const histc = [&](real_range range) { return this->histc(batch, seen, range, max_isa); };
     if (range_.empty() || range_.min == range_.max) {
       range_ = now;
-      counts_ = histc(batch, now);
+      counts_ = histc(now);
       return;
     }
     real_range combined{now.min < range_.min ? now.min : range_.min, now.max > range_.max ? now.max : range_.max};
@@ -45,7 +48,7 @@ class torch_histogram {
     float const fine = (range_.max - range_.min) / static_cast<float>(bins * upsample);
     float const ratio = (combined.max - combined.min) / (static_cast<float>(bins) * fine);
     if (!(ratio < 1e9f)) {  // the old range is a point of the new one (PyTorch would run out of memory)
-      buffer<float> sum = histc(batch, combined);
+      buffer<float> sum = histc(combined);
       double old = 0;
       for (float c : counts_) old += c;
       double const at = (static_cast<double>(range_.min) - combined.min) / (static_cast<double>(combined.max) - combined.min) * static_cast<double>(bins);
@@ -58,7 +61,7 @@ class torch_histogram {
     float const excess = rounded(static_cast<float>(down) * rounded(static_cast<float>(bins) * fine)) - (combined.max - combined.min);
     combined.max = combined.max + excess;
     auto const start = static_cast<index_t>(nearest_even((range_.min - combined.min) / fine));
-    buffer<float> sum = histc(batch, combined);
+    buffer<float> sum = histc(combined);
     if (combined == range_) {
       for (index_t i = 0; i < bins; ++i) sum[i] += counts_[i];
     } else {
@@ -115,22 +118,25 @@ class torch_histogram {
 
   /// torch.histc: equal bins from low to high, values outside are dropped, high itself is in the last bin.
   template <class T>
-  buffer<float> histc(vector_view<T> batch, real_range range) const {
-    buffer<float> counts(bins);
+  buffer<float> histc(vector_view<T> batch, observed_range const& seen, real_range range, isa max_isa) const {
     float low = range.min, high = range.max;
     if (edges_ == torch_bins::truncated) low = trunc_of(low), high = trunc_of(high);
     if (low == high) {
-      real_range const own = extremes(batch);
-      low = own.min, high = own.max;
+      low = seen.range.min, high = seen.range.max;
       if (low == high) low -= 1, high += 1;
     }
-    for (index_t i = 0; i < batch.size; ++i) {
-      float const x = static_cast<float>(batch[i]);
-      if (!(x >= low && x <= high)) continue;
-      auto at = static_cast<index_t>(rounded((x - low)  * static_cast<float>(bins)) / (high - low));
-      if (at >= bins) at = bins - 1;
-      counts[at] += 1;
-    }
+    auto const bins_of = detail::observe_kernels_for(max_isa).histc;
+    constexpr index_t size = bins + 1;             // one more for what is dropped
+    buffer<std::uint64_t> tables(2 * size);        // even and odd elements: equal neighbours do not wait for each other
+    detail::for_each_finite_block(batch, seen.nan + seen.infinite == 0, [&](float const* x, index_t n) {
+      std::uint32_t at[detail::observed_block];
+      bins_of(x, (n + 15) & ~index_t{15}, low, high, static_cast<std::uint32_t>(bins), at);
+      index_t i = 0;
+      for (; i + 1 < n; i += 2) ++tables[at[i]], ++tables[size + at[i + 1]];
+      if (i < n) ++tables[at[i]];
+    });
+    buffer<float> counts(bins);
+    for (index_t i = 0; i < bins; ++i) counts[i] = static_cast<float>(tables[i] + tables[size + i]);
     return counts;
   }
 
