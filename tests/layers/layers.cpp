@@ -69,27 +69,138 @@ TEST_CASE("tables look up alike on every instruction set, at every length", "[la
   });
 }
 
-TEST_CASE("pools equal their definition", "[layers]") {
-  auto const x = codes(2 * 7 * 6 * 70, 5);
-  auto const src = nhwc(x.data(), 2, 7, 6, 70);
+namespace {
+/// Both pools of windows of every shape, over c channels.
+template <class T>
+void check_pools(index_t c, std::initializer_list<index_t> kernels) {
+  auto const bytes = codes(static_cast<std::size_t>(2 * 7 * 6 * c), 5);
+  std::vector<T> const x(bytes.begin(), bytes.end());
+  auto const src = nhwc(x.data(), 2, 7, 6, c);
+  std::int32_t const low = code_of_t<T>::min + 28, high = code_of_t<T>::max - 37;
   for (auto const& p : {valid, same, same_lower})
-    for (index_t k = 1; k <= 4; ++k)
+    for (index_t const k : kernels)
       for (index_t s = 1; s <= 3; ++s) {
         pool_options const o{.size = {k, 5 - k, 1}, .stride = {s, 4 - s, 1}, .padding = p};
         window const w = sliding_window("test", {7, 6, 1}, o.size, o.stride, {}, p);
-        std::vector<std::int8_t> a(static_cast<std::size_t>(2 * w.positions() * 70)), b(a.size());
-        auto const va = nhwc(a.data(), 2, w.h.out, w.w.out, 70), vb = nhwc(b.data(), 2, w.h.out, w.w.out, 70);
-        support::for_each_native_isa([&](isa) {
-          average_pool2d(src, o, va, {-100, 90});
-          reference::average_pool(src, w, vb, -100, 90);
-          REQUIRE(a == b);
+        std::vector<T> a(static_cast<std::size_t>(2 * w.positions() * c)), average(a.size()), most(a.size());
+        auto const va = nhwc(a.data(), 2, w.h.out, w.w.out, c);
+        reference::average_pool(src, w, nhwc(average.data(), 2, w.h.out, w.w.out, c), low, high);
+        reference::max_pool(src, w, nhwc(most.data(), 2, w.h.out, w.w.out, c));
+        support::for_each_native_isa([&](isa i) {
+          INFO(name(i) << ", " << c << " channels, window " << k << " x " << 5 - k);
+          average_pool2d(src, o, va, {low, high});
+          REQUIRE(a == average);
           max_pool2d(src, o, va);
-          reference::max_pool(src, w, vb);
+          REQUIRE(a == most);
+        });
+      }
+}
+}  // namespace
+
+TEST_CASE("pools equal their definition", "[layers]") {
+  check_pools<std::int8_t>(70, {1, 2, 3, 4});
+  check_pools<std::uint8_t>(70, {1, 2, 3, 4});
+  for (index_t const c : {1, 7, 8, 15, 16, 31, 32, 33, 63, 64, 129}) check_pools<std::int8_t>(c, {2, 4});
+  check_pools<std::int16_t>(9, {1, 2});
+  // Global pools of ever more codes, all at one end of the range: words hold 255 of them (128 unsigned), and ties round away.
+  auto const global = []<class T>(T) {
+    for (int const code : {int{code_of_t<T>::min}, int{code_of_t<T>::max}, 1, 3})
+      for (index_t const n : {2, 3, 6, 127, 128, 129, 254, 255, 256, 300}) {
+        std::vector<T> x(static_cast<std::size_t>(n * 40), static_cast<T>(code));
+        for (std::size_t i = 0; i < x.size(); i += 2) x[i] = static_cast<T>(code - (code > 1 ? 1 : -1));
+        std::vector<T> a(40), b(40);
+        reference::average_pool(nhwc<T const>(x.data(), 1, n, 1, 40), sliding_window("test", {n, 1, 1}, {n, 1, 1}, {}, {}, valid), nhwc(b.data(), 1, 1, 1, 40));
+        support::for_each_native_isa([&](isa i) {
+          INFO(name(i) << ", " << n << " codes " << code);
+          global_average_pool(nhwc<T const>(x.data(), 1, n, 1, 40), nhwc(a.data(), 1, 1, 1, 40));
           REQUIRE(a == b);
         });
       }
+  };
+  global(std::int8_t{});
+  global(std::uint8_t{});
+  auto const x = codes(70, 5);
   std::vector<std::int8_t> y(70);
   REQUIRE_THROWS_AS(max_pool2d(nhwc(x.data(), 1, 1, 1, 70), {.size = {2, 2}, .padding = pad(2, 2, 2, 2)}, nhwc(y.data(), 1, 1, 1, 70)), error);
+  REQUIRE_THROWS_AS(max_pool2d(nhwc(x.data(), 1, 1, 2, 35), {.size = {1, 2}}, nhwc(y.data(), 1, 1, 2, 35)), error);
+  REQUIRE_THROWS_AS(max_pool2d(nhwc(x.data(), 1, 1, 2, 35), {.size = {2, 2}}, nhwc(y.data(), 1, 1, 1, 35)), error);
+  REQUIRE_THROWS_AS(max_pool2d(nhwc(x.data(), 1, 1, 2, 35), {.size = {1, 2}}, nhwc<std::int8_t>(nullptr, 1, 1, 1, 35)), error);
+}
+
+namespace {
+/// f over every pair of codes (8 bits) or random ones (16), in several lengths, on every instruction set, and in place.
+template <class T, class F>
+void check_binary(F const& f) {
+  static auto const a = [] {
+    std::mt19937 random(3);
+    std::vector<T> v(65536 + 77);
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<T>(sizeof(T) == 1 ? i >> 8 : random());
+    return v;
+  }();
+  static auto const b = [] {
+    std::mt19937 random(4);
+    std::vector<T> v(a.size());
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<T>(sizeof(T) == 1 ? i : random());
+    return v;
+  }();
+  std::vector<T> expected(a.size()), y(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) expected[i] = static_cast<T>(f(a[i], b[i]));
+  support::for_each_native_isa([&](isa i) {
+    for (std::size_t const n : {a.size(), std::size_t{1}, std::size_t{15}, std::size_t{66}}) {
+      INFO(name(i) << ", " << n);
+      shape const s = make_shape(n);
+      std::fill(y.begin(), y.end(), T{5});
+      binary(nd(a.data(), s), nd(b.data(), s), nd(y.data(), s), f);
+      REQUIRE(std::equal(y.begin(), y.begin() + static_cast<std::ptrdiff_t>(n), expected.begin()));
+      REQUIRE((n == y.size() || y[n] == 5));
+    }
+    y = a;
+    binary(nd<T const>(y.data(), make_shape(y.size())), nd(b.data(), make_shape(y.size())), nd(y.data(), make_shape(y.size())), f);
+    REQUIRE(y == expected);
+  });
+}
+}  // namespace
+
+TEST_CASE("sums, products and PReLU on vectors equal their definition", "[layers]") {
+  using namespace fixed_point;
+  std::mt19937 random(6);
+  for (int n = 0; n < 12; ++n) {
+    auto const scale = [&] { return (1 + static_cast<float>(random() % 1000) / 1000) / static_cast<float>(1 << random() % 6); };
+    auto const zero = [&](int middle) { return middle - 128 + static_cast<int>(random() % 256); };
+    float const sa = scale(), sb = n % 3 == 0 ? sa : scale(), sy = n % 4 == 0 ? 2 * sa : scale();
+    limits const l = n % 2 == 0 ? limits{-128, 127} : limits{-100, 90};
+    affine const a{sa, zero(0)}, b{sb, zero(0)}, y{sy, zero(0)};
+    check_binary<std::int8_t>(add<>::make(a, b, y, l, 20));
+    check_binary<std::int8_t>(sub<>::make(a, b, y, l, 20, true));
+    check_binary<std::int8_t>(mul<>::make(a, b, y, l));
+    check_binary<std::int8_t>(prelu<>::make(a, b, y, l));
+    check_binary<std::int8_t>(add<rescale::tflite_single>::make(a, b, y, l, 20));
+    check_binary<std::uint8_t>(add<>::make({sa, zero(128)}, {sb, zero(128)}, {sy, zero(128)}, {l.min + 128, l.max + 128}, 20));
+    check_binary<std::int16_t>(add<>::make({sa, 0}, {sb, 0}, {sy, 0}, {-32768, 32767 - 1000 * n}, 15));
+    check_binary<std::int16_t>(mul<>::make({sa, 0}, {sb, 0}, {sy * 5000, 0}, {-32768, 32767}));
+  }
+}
+
+TEST_CASE("long sums equal their definition, with and without a linear form", "[layers]") {
+  using namespace fixed_point;
+  auto const x = codes((1 << 18) + 100, 8), z = codes(x.size(), 9);
+  struct scales {
+    float a, b, y;
+    bool linear;  // whether one is known to agree
+  };
+  for (scales const s : {scales{0.1f, 0.1737f, 0.2193f, true}, scales{0.0235294122f, 0.0235294122f, 0.0235294122f, true}, scales{0.05f, 0.05f, 0.1f, true}, scales{0.1f, 0.17f, 0.2f, false}}) {
+    auto const f = add<>::make({s.a, 3}, {s.b, -4}, {s.y, 5}, {-120, 127}, 20);
+    std::vector<std::int8_t> expected(x.size() - 1), y(x.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = static_cast<std::int8_t>(f(x[i], z[i + 1]));
+    support::for_each_native_isa([&](isa i) {
+      INFO(name(i) << " " << s.b);
+      binary(nd(x.data(), make_shape(expected.size())), nd(z.data() + 1, make_shape(expected.size())), nd(y.data() + 1, make_shape(expected.size())), f);
+      REQUIRE(std::equal(expected.begin(), expected.end(), y.begin() + 1));
+#if QUERN_X86_64
+      if (i >= isa::sse41 && i < isa::neon) REQUIRE((quern::detail::proved_linear_form(i, f).shift >= 0) == s.linear);
+#endif
+    });
+  }
 }
 
 TEST_CASE("broadcasting, reductions and copies equal their definition", "[layers]") {
@@ -119,7 +230,20 @@ TEST_CASE("broadcasting, reductions and copies equal their definition", "[layers
   pad_tensor(nd(x.data(), s), before, std::int8_t{-9}, nd(p.data(), wide));
   reference::pad(nd(x.data(), s), before, std::int8_t{-9}, nd(q.data(), wide));
   REQUIRE(p == q);
+  // Broadcast along every dimension, and a source with gaps: gathered for the kernel.
+  for (shape const& part : {make_shape(1), make_shape(5), make_shape(4, 1), make_shape(2, 1, 1, 5), make_shape(2, 1, 1, 1)}) {
+    support::for_each_native_isa([&](isa) {
+      binary(nd(x.data(), part), nd(z.data(), make_shape(1)), nd(a.data(), s), f);
+      reference::binary<std::int8_t, std::int8_t>(nd(x.data(), part), nd(z.data(), make_shape(1)), nd(b.data(), s), f);
+      REQUIRE(a == b);
+    });
+  }
+  auto const odd = sliced(nd(x.data(), s), 3, 4, 5, -1);
+  binary(odd, nd(x.data(), s), nd(a.data(), s), f);
+  reference::binary<std::int8_t, std::int8_t>(odd, nd(x.data(), s), nd(b.data(), s), f);
+  REQUIRE(a == b);
   REQUIRE_THROWS_AS(binary(nd(x.data(), s), nd(z.data(), make_shape(3)), nd(a.data(), s), f), error);
+  REQUIRE_THROWS_AS(binary(nd<std::int8_t const>(nullptr, s), nd(z.data(), small), nd(a.data(), s), f), error);
 }
 
 TEST_CASE("shapes and arenas are known at compile time", "[layers]") {

@@ -1,11 +1,11 @@
 // table_lookup.hpp — 256-entry byte tables by shuffles.
 //
-// A shuffle looks 16 entries up at once. The table is 16 such rows; byte x needs row x / 16 at place x % 16. pshufb writes 0 where an
-// index byte has its top bit set, so with i_r = x - 16 r (mod 256), clamped so that only values 0..15 stay below 128, the OR over the
-// 16 rows is the answer. The clamp is an unsigned saturating add of 112: 0..15 become 112..127, everything else 128 or more; pshufb
-// reads only the low four bits of those that pass, which 112 = 7 * 16 leaves alone.
+// A shuffle looks 16 entries up at once: the table is 16 such rows. pshufb takes the low four bits of an index byte, and writes 0
+// where its top bit is set. Among the bytes 0..127, x - 16 r has its top bit clear from row r on, so that the XOR of the rows' look-ups
+// is row x / 16 if row r holds the difference (XOR) to the one before; the saturating subtraction keeps bytes from 128 on negative,
+// and x ^ 128 does the same for the other half.
 //
-//     instructions a row    sub, adds, shuffle, or = 4; 64 for 16 (SSE), 32 (AVX2) or 64 (AVX-512BW) bytes
+//     instructions a row    subs, shuffle, xor = 3, for 16 (SSE) or 32 (AVX2) bytes; AVX-512BW looks words up: 20 for 64 bytes
 #pragma once
 
 #include "../core/integers.hpp"
@@ -18,6 +18,9 @@
 namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
+
+/// From as many codes on, destinations are written past the caches.
+inline constexpr index_t streaming_codes = index_t{8} << 20;
 
 inline void look_up_plain(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
   for (index_t i = 0; i < n; ++i) dst[i] = table[src[i]];
@@ -33,17 +36,32 @@ QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern {
 inline namespace QUERN_ABI {
 namespace sse41 {
+/// Row r's difference to the row before it; rows 0 and 8 begin anew.
+inline void row_differences(std::uint8_t const* table, __m128i (&rows)[16]) noexcept {
+  for (int r = 0; r < 16; ++r) {
+    rows[r] = _mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r));
+    if (r % 8 != 0) rows[r] = _mm_xor_si128(rows[r], _mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r - 16)));
+  }
+}
 inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
   index_t i = 0;
-  __m128i const bias = _mm_set1_epi8(112), sixteen = _mm_set1_epi8(16);
-  for (; i + 16 <= n; i += 16) {
-    __m128i x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i)), y = _mm_setzero_si128();
-    for (int r = 0; r < 16; ++r) {
-      __m128i const row = _mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r));
-      y = _mm_or_si128(y, _mm_shuffle_epi8(row, _mm_adds_epu8(x, bias)));
-      x = _mm_sub_epi8(x, sixteen);
+  __m128i rows[16];
+  __m128i const sixteen = _mm_set1_epi8(16), top = _mm_set1_epi8(-128);
+  if (n >= 64) {
+    row_differences(table, rows);
+    for (; i + 32 <= n; i += 32) {  // two vectors: each row is loaded once for both
+      __m128i x0 = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i)), x1 = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i + 16));
+      __m128i z0 = _mm_xor_si128(x0, top), z1 = _mm_xor_si128(x1, top), y0 = _mm_setzero_si128(), y1 = y0;
+#pragma GCC unroll 8
+      for (int r = 0; r < 8; ++r) {
+        y0 = _mm_xor_si128(y0, _mm_xor_si128(_mm_shuffle_epi8(rows[r], x0), _mm_shuffle_epi8(rows[r + 8], z0)));
+        y1 = _mm_xor_si128(y1, _mm_xor_si128(_mm_shuffle_epi8(rows[r], x1), _mm_shuffle_epi8(rows[r + 8], z1)));
+        x0 = _mm_subs_epi8(x0, sixteen), x1 = _mm_subs_epi8(x1, sixteen);
+        z0 = _mm_subs_epi8(z0, sixteen), z1 = _mm_subs_epi8(z1, sixteen);
+      }
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), y0);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i + 16), y1);
     }
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), y);
   }
   for (; i < n; ++i) dst[i] = table[src[i]];
 }
@@ -58,21 +76,26 @@ inline namespace QUERN_ABI {
 namespace avx2 {
 inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
   index_t i = 0;
-  __m256i const bias = _mm256_set1_epi8(112), sixteen = _mm256_set1_epi8(16);
-  for (; i + 64 <= n; i += 64) {  // two vectors: each table row is loaded once for both
-    __m256i x0 = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(src + i));
-    __m256i x1 = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(src + i + 32));
-    __m256i y0 = _mm256_setzero_si256(), y1 = y0;
-#pragma GCC unroll 16
+  __m256i const sixteen = _mm256_set1_epi8(16), top = _mm256_set1_epi8(-128);
+  if (n >= 128) {
+    __m256i rows[16];  // sse41::row_differences, twice side by side
     for (int r = 0; r < 16; ++r) {
-      __m256i const row = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r)));
-      y0 = _mm256_or_si256(y0, _mm256_shuffle_epi8(row, _mm256_adds_epu8(x0, bias)));
-      y1 = _mm256_or_si256(y1, _mm256_shuffle_epi8(row, _mm256_adds_epu8(x1, bias)));
-      x0 = _mm256_sub_epi8(x0, sixteen);
-      x1 = _mm256_sub_epi8(x1, sixteen);
+      rows[r] = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r)));
+      if (r % 8 != 0) rows[r] = _mm256_xor_si256(rows[r], _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<__m128i const*>(table + 16 * r - 16))));
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i), y0);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i + 32), y1);
+    for (; i + 64 <= n; i += 64) {
+      __m256i x0 = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(src + i)), x1 = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(src + i + 32));
+      __m256i z0 = _mm256_xor_si256(x0, top), z1 = _mm256_xor_si256(x1, top), y0 = _mm256_setzero_si256(), y1 = y0;
+#pragma GCC unroll 8
+      for (int r = 0; r < 8; ++r) {
+        y0 = _mm256_xor_si256(y0, _mm256_xor_si256(_mm256_shuffle_epi8(rows[r], x0), _mm256_shuffle_epi8(rows[r + 8], z0)));
+        y1 = _mm256_xor_si256(y1, _mm256_xor_si256(_mm256_shuffle_epi8(rows[r], x1), _mm256_shuffle_epi8(rows[r + 8], z1)));
+        x0 = _mm256_subs_epi8(x0, sixteen), x1 = _mm256_subs_epi8(x1, sixteen);
+        z0 = _mm256_subs_epi8(z0, sixteen), z1 = _mm256_subs_epi8(z1, sixteen);
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i), y0);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i + 32), y1);
+    }
   }
   for (; i < n; ++i) dst[i] = table[src[i]];
 }
@@ -96,9 +119,21 @@ QUERN_INLINE __m512i look_up_words(__m512i t0, __m512i t1, __m512i t2, __m512i t
   return _mm512_mask_srli_epi16(word, odd, word, 8);
 }
 inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+  using detail::streaming_codes;
   __m512i const t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64), t2 = _mm512_loadu_si512(table + 128),
                 t3 = _mm512_loadu_si512(table + 192), low = _mm512_set1_epi16(255);
-  for (index_t i = 0; i < n; i += 64) {
+  index_t i = 0;
+  if (n >= streaming_codes) {  // past the caches, whole lines
+    index_t const first = static_cast<index_t>(-reinterpret_cast<std::uintptr_t>(dst) % 64);
+    for (; i < first; ++i) dst[i] = table[src[i]];
+    for (; i + 64 <= n; i += 64) {
+      __m512i const x = _mm512_loadu_si512(src + i);
+      __m512i const even = look_up_words(t0, t1, t2, t3, _mm512_and_si512(x, low)), odd = look_up_words(t0, t1, t2, t3, _mm512_srli_epi16(x, 8));
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), _mm512_or_si512(_mm512_and_si512(even, low), _mm512_slli_epi16(odd, 8)));
+    }
+    _mm_sfence();
+  }
+  for (; i < n; i += 64) {
     __mmask64 const live = n - i >= 64 ? ~__mmask64{0} : (__mmask64{1} << (n - i)) - 1;
     __m512i const x = _mm512_maskz_loadu_epi8(live, src + i);
     __m512i const even = look_up_words(t0, t1, t2, t3, _mm512_and_si512(x, low));

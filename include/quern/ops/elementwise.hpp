@@ -7,6 +7,7 @@
 // of 256 entries, whatever it computes.
 #pragma once
 
+#include "../kernel/elementwise.hpp"
 #include "table.hpp"
 
 namespace quern {
@@ -56,7 +57,31 @@ void binary(nd_view<Lhs const> lhs, nd_view<Rhs const> rhs, nd_view<Dst> dst, F 
   auto const b = broadcast(rhs, dst.extents);
   if (dst.size() == 0) return;
   auto const walk = detail::runs<3>::of(dst.extents, dst, a, b);
-  static_cast<void>(max_isa);
+  if constexpr (std::is_same_v<Lhs, Rhs> && std::is_same_v<Lhs, Dst> && std::is_integral_v<Dst> && sizeof(Dst) <= 2) {
+    // Lines whose operands are adjacent go to the kernel as they are; others are gathered, a broadcast one once a line.
+    if (walk.step[0] == 1) {
+      isa const i = active_isa(max_isa);
+      walk.for_each([&](index_t const* at) {
+        constexpr index_t most = 512;
+        Dst gathered[2][most];
+        Dst const* const from[2] = {a.data + at[1], b.data + at[2]};
+        bool const whole = walk.step[1] == 1 && walk.step[2] == 1;
+        index_t const piece = whole || walk.length < most ? walk.length : most;
+        for (index_t done = 0; done < walk.length; done += piece) {
+          index_t const n = walk.length - done < piece ? walk.length - done : piece;
+          Dst const* operand[2];
+          for (int o = 0; o < 2; ++o) {
+            index_t const step = walk.step[o + 1];
+            operand[o] = step == 1 ? from[o] + done : gathered[o];
+            if (step != 1 && (step != 0 || done == 0))
+              for (index_t k = 0; k < n; ++k) gathered[o][k] = from[o][(done + k) * step];
+          }
+          detail::binary_line(i, operand[0], operand[1], dst.data + at[0] + done, n, f);
+        }
+      });
+      return;
+    }
+  }
   walk.for_each([&](index_t const* at) {
     for (index_t i = 0; i < walk.length; ++i)
       dst.data[at[0] + i * walk.step[0]] = static_cast<Dst>(f(a.data[at[1] + i * walk.step[1]], b.data[at[2] + i * walk.step[2]]));

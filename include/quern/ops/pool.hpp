@@ -41,14 +41,11 @@ constexpr tap_range taps_inside(axis const& a, index_t o) noexcept {
 
 template <bool Average, class T>
 void pool(window const& w, tensor_view<T const> src, tensor_view<T> dst, fixed_point::limits const& l, isa i) {
+  pool_geometry const g{dst.w, src.w, w.w.kernel, w.w.stride, w.w.before, src.c, src.h_stride, src.w_stride, dst.w_stride};
   for (index_t b = 0; b < src.n; ++b)
     for (index_t y = 0; y < dst.h; ++y) {
-      auto const ty = taps_inside(w.h, y);
-      for (index_t x = 0; x < dst.w; ++x) {
-        auto const tx = taps_inside(w.w, x);
-        T const* const from = &src(b, w.h.at(y, ty.first), w.w.at(x, tx.first), 0);
-        pool_pixel<Average>(i, from, src.h_stride, src.w_stride, ty.last - ty.first, tx.last - tx.first, src.c, l.min, l.max, &dst(b, y, x, 0));
-      }
+      auto const rows = taps_inside(w.h, y);
+      pool_row<Average>(i, g, &src(b, w.h.at(y, rows.first), 0, 0), rows.last - rows.first, &dst(b, y, 0, 0), l.min, l.max);
     }
 }
 

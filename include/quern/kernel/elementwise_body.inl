@@ -1,0 +1,219 @@
+// elementwise_body.inl — functors of fixed_point/ on vectors. Included once per instruction set, in its namespace.
+//
+// Before it: `shift_count`, `count_of(n)`, `sra(a, n)`, `srl(a, n)`, shifts by the same count in all lanes.
+
+namespace inner {
+
+/// Rescale::apply where the policy is gemmlowp's and |x| * 2^left <= 2^30: doubling the product and adding half to the quotient
+/// cannot overflow then, which saves a third of rescaler's instructions.
+template <class P>
+struct bounded_double_rounding {
+  i32s multiplier, factor, half;
+  shift_count right, sign;  // sign: 31, or 32 (nothing remains) where there is no second rounding
+
+  QUERN_INLINE explicit bounded_double_rounding(typename P::parameters p)
+      : multiplier(broadcast(p.multiplier)),
+        factor(broadcast(std::int32_t{2} << left_shift(P{}, p))),
+        half(broadcast(right_shift(P{}, p) > 0 ? 1 << (right_shift(P{}, p) - 1) : 0)),
+        right(count_of(right_shift(P{}, p))),
+        sign(count_of(right_shift(P{}, p) > 0 ? 31 : 32)) {}
+  QUERN_INLINE i32s divided(i32s v) const { return sra(sub(add(v, half), srl(v, sign)), right); }
+  QUERN_INLINE i32s operator()(i32s x) const {
+    return divided(high_halves(add(mul_wide(mul_low(x, factor), multiplier), broadcast_wide(std::int64_t{1} << 31))));
+  }
+};
+
+/// The same of (q - zero_point) * 2^20 with |q - zero_point| <= 255 and no shift to the left. With M = 2^11 h + l, the high half of
+/// twice the product is (x M + 2^10) / 2^11 = x h + (x l + 2^10) / 2^11: two 32-bit products instead of two 64-bit ones.
+template <class P>
+struct scaled_byte {
+  i32s zero_point, high, low;
+  bounded_double_rounding<P> second;
+
+  QUERN_INLINE scaled_byte(std::int32_t zero, typename P::parameters p)
+      : zero_point(broadcast(zero)), high(broadcast(p.multiplier >> 11)), low(broadcast(p.multiplier & 2047)), second(p) {}
+  QUERN_INLINE i32s operator()(i32s q) const {
+    i32s const x = sub(q, zero_point);
+    i32s const rest = sra(add(mul_low(x, low), broadcast(1 << 10)), count_of(11));
+    return second.divided(add(mul_low(x, high), rest));
+  }
+};
+/// The same for the multiplier 1/2 (the operand of the larger scale always has it), which rounds nothing.
+struct halved_byte {
+  i32s zero_point;
+  template <class Parameters>
+  QUERN_INLINE halved_byte(std::int32_t zero, Parameters) : zero_point(broadcast(zero)) {}
+  QUERN_INLINE i32s operator()(i32s q) const { return mul_low(sub(q, zero_point), broadcast(1 << 19)); }
+};
+/// Any policy, any type.
+template <class P>
+struct scaled_code {
+  i32s zero_point, factor;
+  rescaler<P> rescaled;
+  QUERN_INLINE scaled_code(std::int32_t zero, std::int32_t left, typename P::parameters p)
+      : zero_point(broadcast(zero)), factor(broadcast(1 << left)), rescaled(p) {}
+  QUERN_INLINE i32s operator()(i32s q) const { return rescaled(mul_low(sub(q, zero_point), factor)); }
+};
+
+template <class P>
+QUERN_INLINE bool is_half(typename P::parameters p) {
+  return p.multiplier == 1 << 30 && left_shift(P{}, p) == 0 && right_shift(P{}, p) == 0;
+}
+
+template <class Lhs, class Rhs, class Out, bool Subtract>
+struct vector_sum {
+  Lhs lhs;
+  Rhs rhs;
+  Out out;
+  QUERN_INLINE i32s operator()(i32s a, i32s b) const {
+    if constexpr (Subtract)
+      return out(sub(lhs(a), rhs(b)));
+    else
+      return out(add(lhs(a), rhs(b)));
+  }
+};
+template <class Out>
+struct vector_product {
+  i32s lhs_zero_point, rhs_zero_point;
+  Out out;
+  QUERN_INLINE i32s operator()(i32s a, i32s b) const { return out(mul_low(sub(a, lhs_zero_point), sub(b, rhs_zero_point))); }
+};
+/// gemmlowp's rescaling of products |x| <= 2^16 - 511, not shifted to the left. With M = 2^16 h + l, |l| <= 2^15, both products stay
+/// within int32, and (x M + 2^30) / 2^31 = (x h + (x l) / 2^16 + 2^14) / 2^15.
+template <class P>
+struct small_double_rounding {
+  i32s high, low;
+  bounded_double_rounding<P> second;
+  QUERN_INLINE explicit small_double_rounding(typename P::parameters p)
+      : high(broadcast(static_cast<std::int32_t>((std::int64_t{p.multiplier} + 32768) >> 16))), low(broadcast(std::int32_t{static_cast<std::int16_t>(p.multiplier)})), second(p) {}
+  QUERN_INLINE i32s operator()(i32s x) const {
+    i32s const rest = add(sra(mul_low(x, low), count_of(16)), broadcast(1 << 14));
+    return second.divided(sra(add(mul_low(x, high), rest), count_of(15)));
+  }
+};
+
+template <class Identity, class Slope>
+struct vector_prelu {
+  i32s src_zero_point, alpha_zero_point;
+  Identity identity;
+  Slope slope;
+  QUERN_INLINE i32s operator()(i32s q, i32s a) const {
+    i32s const x = sub(q, src_zero_point);
+    return select(less(x, broadcast(0)), slope(mul_low(x, sub(a, alpha_zero_point))), identity(x));
+  }
+};
+
+/// Fewer than `lanes` codes.
+template <class T, class Op>
+QUERN_INLINE void binary_few(T const* a, T const* b, T* dst, index_t n, Op const& op, i32s lo, i32s hi, i32s zero) {
+  std::int32_t x[lanes] = {}, y[lanes] = {};
+  for (index_t k = 0; k < n; ++k) x[k] = a[k], y[k] = b[k];
+  i32s const v = op(load(static_cast<std::int32_t const*>(x)), load(static_cast<std::int32_t const*>(y)));
+  store_first(dst, add(min(max(v, lo), hi), zero), n);
+}
+
+/// dst = clamp(op(a, b) + zero_point) over n codes.
+template <class T, class Op>
+QUERN_INLINE void binary_loop(T const* a, T const* b, T* dst, index_t n, Op const& op, std::int32_t zero_point, quern::fixed_point::limits l) {
+  index_t i = 0;
+  i32s const lo = broadcast(l.min - zero_point), hi = broadcast(l.max - zero_point), zero = broadcast(zero_point);
+  if constexpr (sizeof(T) == 1) {
+    constexpr index_t block = 4 * lanes;
+    bool const streaming = n >= quern::detail::streaming_bytes;
+    if (streaming)  // up to the first whole register
+      for (index_t const first = (block - static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) % block)) % block; i < first;) {
+        index_t const live = first - i < lanes ? first - i : lanes;
+        binary_few(a + i, b + i, dst + i, live, op, lo, hi, zero);
+        i += live;
+      }
+    words const zero_words = broadcast_word(static_cast<std::int16_t>(zero_point));
+    bool const narrow = l.min > quern::code_of_t<T>::min || l.max < quern::code_of_t<T>::max;
+    for (; i + block <= n; i += block) {
+      i32s v[4];
+      for (int k = 0; k < 4; ++k) v[k] = op(load(a + i + k * lanes), load(b + i + k * lanes));
+      if (narrow)
+        for (int k = 0; k < 4; ++k) v[k] = min(max(v[k], lo), hi);
+      words const w0 = adds(pack_signed(v[0], v[1]), zero_words), w1 = adds(pack_signed(v[2], v[3]), zero_words);
+      bytes y;
+      if constexpr (std::is_signed_v<T>)
+        y = pack_signed(w0, w1);
+      else
+        y = pack_unsigned(w0, w1);
+      if (streaming)
+        stream(dst + i, y);
+      else
+        store(dst + i, y);
+    }
+    if (streaming) fence();
+  }
+  for (; i + lanes <= n; i += lanes) store(dst + i, add(min(max(op(load(a + i), load(b + i)), lo), hi), zero));
+  if (i < n) binary_few(a + i, b + i, dst + i, n - i, op, lo, hi, zero);
+}
+}  // namespace inner
+
+template <class T, class R, bool Subtract>
+QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern::fixed_point::add<R, Subtract> const& f) {
+  using namespace inner;
+  if constexpr (double_rounding_policy<R> && sizeof(T) == 1) {
+    if (f.left_shift == 20 && left_shift(R{}, f.lhs) == 0 && left_shift(R{}, f.rhs) == 0 && left_shift(R{}, f.dst) <= 1) {
+      using out = bounded_double_rounding<R>;
+      if (is_half<R>(f.lhs))
+        return binary_loop(a, b, dst, n, vector_sum<halved_byte, scaled_byte<R>, out, Subtract>{{f.lhs_zero_point, f.lhs}, {f.rhs_zero_point, f.rhs}, out(f.dst)}, f.zero_point, f.clamped);
+      if (is_half<R>(f.rhs))
+        return binary_loop(a, b, dst, n, vector_sum<scaled_byte<R>, halved_byte, out, Subtract>{{f.lhs_zero_point, f.lhs}, {f.rhs_zero_point, f.rhs}, out(f.dst)}, f.zero_point, f.clamped);
+    }
+  }
+  using in = scaled_code<R>;
+  binary_loop(a, b, dst, n, vector_sum<in, in, rescaler<R>, Subtract>{{f.lhs_zero_point, f.left_shift, f.lhs}, {f.rhs_zero_point, f.left_shift, f.rhs}, rescaler<R>(f.dst)}, f.zero_point, f.clamped);
+}
+
+template <class T, class R>
+QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern::fixed_point::mul<R> const& f) {
+  using namespace inner;
+  i32s const za = broadcast(f.lhs_zero_point), zb = broadcast(f.rhs_zero_point);
+  if constexpr (double_rounding_policy<R> && sizeof(T) == 1) {
+    using out = small_double_rounding<R>;  // |products| <= 255 * 255
+    if (left_shift(R{}, f.dst) == 0) return binary_loop(a, b, dst, n, vector_product<out>{za, zb, out(f.dst)}, f.zero_point, f.clamped);
+  }
+  binary_loop(a, b, dst, n, vector_product<rescaler<R>>{za, zb, rescaler<R>(f.dst)}, f.zero_point, f.clamped);
+}
+
+template <class T, class R>
+QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern::fixed_point::prelu<R> const& f) {
+  using namespace inner;
+  binary_loop(a, b, dst, n, vector_prelu<rescaler<R>, rescaler<R>>{broadcast(f.src_zero_point), broadcast(f.alpha_zero_point), rescaler<R>(f.identity), rescaler<R>(f.slope)},
+              f.zero_point, f.clamped);
+}
+
+/// A sum in linear form. Codes stand in the high bytes of 16-bit words, a and b side by side, so that one multiply-add makes
+/// 2^8 (a A + b B); unpacking and packing are each other's inverse, also within 128-bit halves. dst is aligned to 64 bytes if n is
+/// as long as streaming wants it. Returns how many codes whole registers hold.
+QUERN_NOINLINE inline index_t linear_line(std::int8_t const* a, std::int8_t const* b, std::int8_t* dst, index_t n, quern::detail::linear_form const& f,
+                                          quern::fixed_point::limits l) {
+  using namespace inner;
+  constexpr index_t block = 4 * lanes;
+  raw const factor_high = raw_of(broadcast((f.lhs_high & 0xffff) | static_cast<std::int32_t>(static_cast<std::uint32_t>(f.rhs_high) << 16)));
+  raw const factor_low = raw_of(broadcast((f.lhs_low & 0xffff) | static_cast<std::int32_t>(static_cast<std::uint32_t>(f.rhs_low) << 16)));
+  raw const none = raw_of(broadcast(0));
+  i32s const high = broadcast(f.high), low = broadcast(f.low);
+  shift_count const split = count_of(14), shift = count_of(f.shift);
+  bytes const lo = broadcast_byte(static_cast<std::int8_t>(l.min)), hi = broadcast_byte(static_cast<std::int8_t>(l.max));
+  bool const streaming = n >= quern::detail::streaming_bytes;
+  index_t i = 0;
+  for (; i + block <= n; i += block) {
+    raw const x = load_raw(a + i), z = load_raw(b + i);
+    raw const pairs[2] = {unpack_low(x, z), unpack_high(x, z)};
+    i32s v[4];
+    for (int k = 0; k < 4; ++k) {
+      raw const p = k % 2 == 0 ? unpack_low(none, pairs[k / 2]) : unpack_high(none, pairs[k / 2]);
+      v[k] = sra(add(add(multiply_add(p, factor_high), high), sra(add(multiply_add(p, factor_low), low), split)), shift);
+    }
+    bytes const y = min_signed(max_signed(pack_in_halves(pack_signed(v[0], v[1]), pack_signed(v[2], v[3])), lo), hi);
+    if (streaming)
+      stream(dst + i, y);
+    else
+      store(dst + i, y);
+  }
+  if (streaming) fence();
+  return i;
+}
