@@ -3,6 +3,8 @@
 
 #include "problem.hpp"
 
+#include <quern/dispatch/thread_pool.hpp>
+
 using namespace conv_test;
 
 namespace {
@@ -12,7 +14,7 @@ geometry draw(numbers& random, bool transposed) {
   for (;;) {
     geometry g;
     g.batch = random(1, 2);
-    g.h = random(1, 9), g.w = random(1, 9);
+    g.h = random(1, 9), g.w = random(0, 2) == 0 ? random(10, 70) : random(1, 9);  // wide: whole tiles along a row
     g.options.groups = random(0, 3) == 0 ? random(2, 3) : 1;
     g.inputs = random(0, 4) == 0 ? random(15, 35) : random(1, 6);
     g.outputs = random(0, 4) == 0 ? random(15, 35) : random(1, 6);
@@ -243,6 +245,19 @@ TEST_CASE("with a workspace of the size asked for the same codes come out", "[co
   buffer<unsigned char> workspace(bytes);
   conv2d(src, packed, dst, e, {.workspace = {workspace.data(), bytes}});
   REQUIRE(y == again);
+  // Threads, each with its band of rows and its panels.
+  thread_pool pool(3);
+  support::for_each_native_isa([&](isa i) {
+    std::fill(again.begin(), again.end(), std::int8_t{99});
+    conv2d(src, packed, dst, e, {.executor = pool});
+    INFO(name(i));
+    REQUIRE(y == again);
+    std::fill(again.begin(), again.end(), std::int8_t{99});
+    index_t const shared = conv_workspace(src, packed, dst, e, {.executor = pool});
+    support::guarded<unsigned char> memory((shared + 63) / 64 * 64);
+    conv2d(src, packed, dst, e, {.executor = pool, .workspace = {memory.data(), shared}});
+    REQUIRE(y == again);
+  });
   REQUIRE_THROWS_AS(conv2d(src, packed, dst, e, {.workspace = {workspace.data(), bytes - 64}}), error);
   REQUIRE_THROWS_AS(conv2d(src, packed, dst, e, {.workspace = {workspace.data() + 1, bytes}}), error);
 }

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "conv_window.hpp"
-#include "shape.hpp"
 
 namespace quern {
 
@@ -29,6 +28,8 @@ class packed_conv {
     return detail::view_of_blob<Weight>(data() + starts[phase] + g * steps[phase]);
   }
   QUERN_INLINE unsigned char const* data() const noexcept { return outside != nullptr ? outside : memory.data(); }
+  /// Codes of a row of taps as packed.
+  QUERN_INLINE index_t run() const noexcept { return detail::packed_run(filter, options); }
   QUERN_INLINE index_t phases() const noexcept { return starts.size(); }
   QUERN_INLINE extent phase_grid() const noexcept { return transposed ? options.stride : extent{}; }
 
@@ -158,7 +159,8 @@ index_t pack_conv_groups(volume_view<T const> const& w, conv_options const& o, b
         };
         auto const z = part(w.d, o.stride.d, o.dilation.d, before_d, pz), y = part(w.h, o.stride.h, o.dilation.h, before_h, py),
                    x = part(w.w, o.stride.w, o.dilation.w, before_w, px);
-        index_t const taps = z.forward.kernel * y.forward.kernel * x.forward.kernel, depth = taps * w.c;
+        index_t const codes = x.forward.kernel * w.c;
+        index_t const run = transposed ? codes : packed_run({w.n, {w.h, w.w, w.d}, w.c}, o), depth = z.forward.kernel * y.forward.kernel * run;
         index_t const bytes = round_up(packed_size<Weight>(depth, columns), 64);
         result.starts[number] = at;
         result.steps[number] = bytes;
@@ -168,10 +170,12 @@ index_t pack_conv_groups(volume_view<T const> const& w, conv_options const& o, b
           index_t i = 0;
           for (index_t c = 0; c < columns; ++c)
             for (index_t kz = 0; kz < z.forward.kernel; ++kz)
-              for (index_t ky = 0; ky < y.forward.kernel; ++ky)
+              for (index_t ky = 0; ky < y.forward.kernel; ++ky) {
                 for (index_t kx = 0; kx < x.forward.kernel; ++kx)
                   for (index_t k = 0; k < w.c; ++k)
                     rows[i++] = w(g * columns + c, z.last - kz * z.step, y.last - ky * y.step, x.last - kx * x.step, k);
+                for (index_t k = codes; k < run; ++k) rows[i++] = static_cast<T>(packed_matrix_view<Weight>::offset);  // stored as 0
+              }
           pack_into<Weight>(blob + at, bytes, row_major(static_cast<T const*>(rows.data()), columns, depth).transposed());
         }
       }
@@ -227,7 +231,7 @@ packed_conv<detail::conv_code<Weight, T>> pack_conv(tensor_view<T> weights, conv
 /// Bytes that pack_conv needs for these weights.
 template <class Weight>
 index_t packed_conv_size(filter_shape const& f, conv_options const& options = {}) {
-  return options.groups * detail::round_up(packed_size<Weight>(f.kernel.d * f.kernel.h * f.kernel.w * f.inputs, f.outputs / options.groups), 64);
+  return options.groups * detail::round_up(packed_size<Weight>(f.kernel.d * f.kernel.h * detail::packed_run(f, options), f.outputs / options.groups), 64);
 }
 
 /// The same for a transposed convolution, whose weights are OHWI as well (TFLite's layout): O are the outputs of the layer.
@@ -255,7 +259,7 @@ void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_vie
   detail::check_conv_operands("conv", src, dst, weights.filter, o.groups, detail::outputs_of(win));
   detail::check_conv_epilogue("conv", e, weights.filter.outputs);
   if (src.n == 0) return;
-  detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, {detail::outputs_of(win)});
+  detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, weights.run(), {detail::outputs_of(win)});
   detail::group_weights<Weight> const groups{&weights, 0};
   if (options.workspace.data != nullptr) detail::check_workspace("conv", options.workspace, detail::run_conv(parts, groups, e, options, false));
   detail::run_conv(parts, groups, e, options, true);
@@ -275,7 +279,7 @@ index_t conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights,
   window const win = sliding_window("conv", {src.h, src.w, 1}, weights.filter.kernel, o.stride, o.dilation, o.padding);
   detail::check_conv_operands("conv", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, detail::outputs_of(win));
   detail::check_conv_epilogue("conv", e, weights.filter.outputs);
-  detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, {detail::outputs_of(win)});
+  detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, weights.run(), {detail::outputs_of(win)});
   return detail::run_conv(parts, detail::group_weights<Weight>{&weights, 0}, e, options, false);
 }
 
@@ -300,7 +304,7 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
       auto const first = [](axis const& a, index_t phase) { return ((phase - a.before) % a.stride + a.stride) % a.stride; };
       window const part{axis{}, y.forward, x.forward};
       detail::output_grid const grid{{win.h.out, win.w.out, 1}, {first(win.h, py), first(win.w, px), 0}, {o.stride.h, o.stride.w, 1}};
-      detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, part, o.groups, weights.filter.inputs, weights.filter.outputs, grid);
+      detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, part, o.groups, weights.filter.inputs, weights.filter.outputs, x.forward.kernel * weights.filter.inputs, grid);
       detail::group_weights<Weight> const groups{&weights, number};
       if (options.workspace.data != nullptr)
         detail::check_workspace("transposed_conv2d", options.workspace, detail::run_conv(parts, groups, e, options, false));

@@ -4,14 +4,19 @@
 //
 //     lhs[p, (kz, ky, kx, i)] = src[b, at(p, k), i], the source's zero point where that lies outside of the image
 //
-// Building it (im2col) would cost kernel_h * kernel_w times the image. gemm copies every row of lhs into its kernels' blocks anyway,
-// to flip signs and to close gaps; here that copy gathers the taps instead, so the convolution costs no pass of its own, and every
-// kernel, epilogue and thread split is gemm's. Transposed convolutions come through here too, one phase of the output at a time.
+// Building it (im2col) would cost kernel_h * kernel_w times the image. Where tiles can read the padded image itself they do
+// (conv_direct.hpp). Elsewhere: gemm copies every row of lhs into its kernels' blocks anyway, to flip signs and to close gaps; that
+// copy gathers the taps instead, so the convolution costs no pass of its own, and every kernel, epilogue and thread split is gemm's.
+// Transposed convolutions come through here too, one phase of the output at a time.
+//
+// Where a row of taps is no multiple of four codes (3 channels) it is packed with zeros up to one: k is kernel_h rows of `run` codes.
 #pragma once
 
 #include "../core/geometry.hpp"
 #include "../kernel/conv_gather.hpp"
+#include "conv_direct.hpp"
 #include "gemm.hpp"
+#include "shape.hpp"
 
 namespace quern {
 namespace detail {
@@ -84,12 +89,20 @@ struct fast_divider {
   }
 };
 
+/// Codes of one row of a filter's taps, as packed: a multiple of four if there are several rows, so that each begins where a row of
+/// packed weights does. Dilated taps are not neighbours, so their rows are as long as they are.
+constexpr index_t packed_run(filter_shape const& f, conv_options const& o) noexcept {
+  index_t const codes = f.kernel.w * f.inputs;
+  return f.kernel.d * f.kernel.h > 1 && (o.dilation.w == 1 || f.kernel.w == 1) ? round_up(codes, 4) : codes;
+}
+
 /// What the reader of lhs rows looks at. Row i is output position `first + i`.
 template <class T>
 struct conv_reader {
   volume_view<T const> src;  // of one group: data points at its first channel
   window win;
   index_t channels = 0;      // of the group
+  index_t gap = 0;           // codes behind a row of taps whose weights are zero
   index_t first = 0;
   kernel::run_grid runs{};   // a window inside of the image; length 0: tap by tap
   fast_divider by_width, by_height, by_depth;
@@ -97,16 +110,17 @@ struct conv_reader {
   kernel::copy_function copies[2] = {};
   kernel::gather_function gathers[2] = {};
 
-  conv_reader(volume_view<T const> const& s, window const& w, index_t c, T const* zero_points) noexcept
-      : src(s), win(w), channels(c), by_width(w.w.out), by_height(w.h.out), by_depth(w.d.out), blank(zero_points) {
+  conv_reader(volume_view<T const> const& s, window const& w, index_t c, index_t run, T const* zero_points) noexcept
+      : src(s), win(w), channels(c), gap(run - w.w.kernel * c), by_width(w.w.out), by_height(w.h.out), by_depth(w.d.out), blank(zero_points) {
     if (sizeof(T) != 1 || win.taps() == 0 || (win.d.kernel > 1 && win.h.kernel > 1 && win.w.kernel > 1)) return;
     bool const touch = win.w.kernel == 1 || (win.w.dilation == 1 && src.w_stride == channels);
+    if (gap > 0 && !(touch && src.w_stride == channels)) return;  // what lies in the gap must be of the image
     if (win.d.kernel > 1 && win.h.kernel > 1) {  // a kernel without width: its rows take the place of columns
-      runs = {channels, win.h.kernel, win.h.dilation * src.h_stride, win.d.dilation * src.d_stride};
+      runs = {channels + gap, win.h.kernel, win.h.dilation * src.h_stride, win.d.dilation * src.d_stride};
     } else {
       index_t const row_step = win.h.kernel > 1 ? win.h.dilation * src.h_stride : win.d.dilation * src.d_stride;
       if (touch)
-        runs = {win.w.kernel * channels, 1, 0, row_step};
+        runs = {win.w.kernel * channels + gap, 1, 0, row_step};
       else
         runs = {channels, win.w.kernel, win.w.dilation * src.w_stride, row_step};
     }
@@ -124,8 +138,9 @@ std::int32_t read_conv_row(void const* context, kernel::copy_function copy, inde
   index_t const sz = z * c.win.d.stride - c.win.d.before, sy = y * c.win.h.stride - c.win.h.before, sx = x * c.win.w.stride - c.win.w.before;
   T const* const image = c.src.data + b * c.src.n_stride;
   if constexpr (sizeof(T) == 1) {
+    index_t const behind = c.gap == 0 ? 0 : (c.gap + c.channels - 1) / c.channels;  // pixels that the gap reaches over
     bool const inside = sz >= 0 && sz + c.win.d.reach() <= c.src.d && sy >= 0 && sy + c.win.h.reach() <= c.src.h && sx >= 0 &&
-                        sx + c.win.w.reach() <= c.src.w;
+                        sx + c.win.w.reach() + behind <= c.src.w;
     int const which = copy == c.copies[0] ? 0 : 1;
     if (inside && c.runs.length > 0 && c.gathers[which] != nullptr) {
       T const* const from = image + sz * c.src.d_stride + sy * c.src.h_stride + sx * c.src.w_stride;
@@ -156,6 +171,7 @@ std::int32_t read_conv_row(void const* context, kernel::copy_function copy, inde
         index_t const tx = sx + kx * c.win.w.dilation;
         take(missing || tx < 0 || tx >= c.src.w ? nullptr : image + tz * c.src.d_stride + ty * c.src.h_stride + tx * c.src.w_stride, c.channels);
       }
+      if (left > 0) take(nullptr, c.gap);
     }
   std::int32_t sum = 0;
   copy({row, 0, 1, count, kind}, padded, dst, &sum);
@@ -186,13 +202,14 @@ struct conv_parts {
   volume_view<Dst> dst;
   window win;
   index_t groups = 1, inputs = 0, outputs = 0;  // channels a group
+  index_t run = 0;        // codes of a row of taps, as packed
   output_grid grid;
   bool matrix = false;    // 1x1 over every pixel of a source without gaps: lhs is the source itself
   index_t rows = 0;       // positions a product
   index_t products = 0;   // for each group
 
-  conv_parts(volume_view<Src const> s, volume_view<Dst> t, window const& w, index_t g, index_t in, index_t out, output_grid const& o)
-      : src(s), dst(t), win(w), groups(g), inputs(in), outputs(out / g), grid(o) {
+  conv_parts(volume_view<Src const> s, volume_view<Dst> t, window const& w, index_t g, index_t in, index_t out, index_t packed_row, output_grid const& o)
+      : src(s), dst(t), win(w), groups(g), inputs(in), outputs(out / g), run(packed_row), grid(o) {
     bool const every = grid.step == extent{1, 1, 1};
     bool const rows_touch = every && (dst.h <= 1 || dst.h_stride == dst.w * dst.w_stride);
     bool const planes_touch = rows_touch && (dst.d <= 1 || dst.d_stride == dst.h * dst.w * dst.w_stride);
@@ -206,7 +223,7 @@ struct conv_parts {
     products = rows > 0 ? src.n * image / rows : 0;
   }
 
-  index_t depth() const noexcept { return win.taps() * inputs; }
+  index_t depth() const noexcept { return win.d.kernel * win.h.kernel * run; }
   /// Where product q begins: its first position within src.n x win.
   index_t start(index_t q) const noexcept { return q * rows; }
   matrix_view<Dst> destination(index_t q, index_t g) const noexcept {
@@ -228,7 +245,8 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
   if (p.products == 0) return 0;
   Src blank[kernel::lhs_block];
   for (auto& v : blank) v = static_cast<Src>(e.lhs_zero_point[0]);
-  conv_reader<Src> reader(p.src, p.win, p.inputs, blank);
+  conv_reader<Src> reader(p.src, p.win, p.inputs, p.run, blank);
+  bool const every = p.grid.step == extent{1, 1, 1};
   index_t bytes = 0;
   for (index_t g = 0; g < p.groups; ++g) {
     auto const rhs = weights(g);
@@ -242,9 +260,27 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
       matrix_view<Src const> lhs{reader.src.data, p.rows, p.depth(), p.matrix ? p.src.w_stride : 0, p.matrix ? 1 : 0};
       if (run) check_gemm<Src>(lhs, rhs, p.destination(q, g), block, options);
       gemm_call<Src, weight, Dst, std::remove_const_t<decltype(block)>> call(lhs, rhs, p.destination(q, g), block, options);
-      index_t const shared = call.shared_bytes(), needed = shared + call.cut.count() * call.task_bytes();
+      direct_conv direct;
+      if constexpr (sizeof(Src) == 1)
+        if (every) direct = direct_conv::of(call.problem, call.kernels, options.executor, p.win, p.inputs, p.run, p.matrix, p.src.w_stride);
+      index_t const shared = call.shared_bytes();
+      index_t const needed = shared + (direct.possible() ? direct.tasks() * direct.task_bytes : call.cut.count() * call.task_bytes());
       bytes = needed > bytes ? needed : bytes;
       if (!run) break;  // the products of a group are alike
+      auto* const memory = static_cast<unsigned char*>(options.workspace.data);
+      if (direct.possible()) {
+        direct.src = reinterpret_cast<unsigned char const*>(reader.src.data);
+        direct.zero_point = e.lhs_zero_point[0];
+        if (!p.matrix) {
+          direct.n_stride = p.src.n_stride;
+          direct.h_stride = p.src.h_stride;
+          direct.first_line = p.start(q) / p.win.w.out;
+        }
+        scratch const own(memory != nullptr ? 0 : shared);
+        call.prepare(memory != nullptr ? memory : own.data());
+        direct.run(call.problem, options.executor, memory != nullptr ? memory + shared : nullptr);
+        continue;
+      }
       if (!p.matrix) {
         reader.first = p.start(q);
         kernel::kernel_set const* const sets[2] = {call.kernels.first, call.kernels.second};
@@ -255,7 +291,6 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
         call.problem.read = &read_conv_rows<Src>;
         call.problem.lhs = &reader;
       }
-      auto* const memory = static_cast<unsigned char*>(options.workspace.data);
       if (memory != nullptr) {
         call.run(options.executor, memory, memory + shared);
       } else {

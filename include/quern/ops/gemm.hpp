@@ -109,7 +109,8 @@ struct gemm_call {
   index_t shared_bytes() const noexcept { return round_up(column_bytes<rescale>(rhs.n()), 64) + rescale_bytes; }
   index_t task_bytes() const noexcept { return layout.task_bytes; }
 
-  void run(executor_ref const& executor, unsigned char* shared, unsigned char* tasks) {
+  /// The columns, into shared_bytes() of memory.
+  void prepare(unsigned char* shared) {
     E const& e = *context.e;
     context.columns = prepare_columns(rhs, e, problem.segment > 0, problem.kind == 1 ? 128 : 0, shared);
     if (prepare_rescale != nullptr) {
@@ -129,6 +130,10 @@ struct gemm_call {
         problem.direct_ld = context.dst.row_stride;
       }
     }
+  }
+
+  void run(executor_ref const& executor, unsigned char* shared, unsigned char* tasks) {
+    prepare(shared);
     run_gemm(problem, kernels, cut, layout, executor, tasks);
   }
 };

@@ -1,0 +1,52 @@
+// direct.inl — the loop of every direct tile (conv_direct.hpp). Included once per instruction set, in its namespace, inside its
+// target region, behind tile.inl, whose `Dot`, `start` and `finish` it uses.
+
+/// One step of four k: M rows, four of them reached from each pointer, V vectors of columns.
+template <class Dot, int M, int V>
+QUERN_INLINE void direct_step(vec (&c)[1][M][V], unsigned char const* const (&p)[(M + 3) / 4], index_t at, index_t row, index_t row3,
+                              unsigned char const* b, index_t panel_bytes, int pass) {
+  constexpr int vectors = 16 / Dot::columns;
+  typename Dot::rhs_type bs[V];
+#pragma GCC unroll 16
+  for (int v = 0; v < V; ++v) {
+    int const column = pass * V + v;
+    bs[v] = Dot::load_rhs(b + column / vectors * panel_bytes + column % vectors * (Dot::columns * 4));
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < M; ++r) {
+    auto const x = Dot::load_lhs(p[r / 4] + at + (r % 4 == 0 ? 0 : r % 4 == 1 ? row : r % 4 == 2 ? 2 * row : row3));
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) c[0][r][v] = Dot::dot(c[0][r][v], x, bs[v]);
+  }
+}
+
+/// M positions x N panels, V vectors of columns at a time.
+template <class Dot, int M, int N, int V>
+inline void direct(unsigned char const* lhs, index_t row, index_t const* offsets, index_t runs, index_t steps, unsigned char const* rhs,
+                   index_t panel_bytes, std::int32_t const* init, std::int32_t* acc, index_t ld) {
+  constexpr int passes = N * (16 / Dot::columns) / V, pointers = (M + 3) / 4;
+  for (int pass = 0; pass < passes; ++pass) {
+    unsigned char const* b = rhs;
+    vec c[1][M][V];
+    start<Dot>(c, pass, init, 0);
+    index_t const row3 = 3 * row;
+    for (index_t run = 0; run < runs; ++run) {
+      unsigned char const* p[pointers];
+#pragma GCC unroll 4
+      for (int i = 0; i < pointers; ++i) p[i] = lhs + offsets[run] + 4 * i * row;
+      index_t left = steps;
+      for (; left >= 2; left -= 2) {
+        direct_step<Dot>(c, p, 0, row, row3, b, panel_bytes, pass);
+        direct_step<Dot>(c, p, Dot::lhs_bytes, row, row3, b + 64, panel_bytes, pass);
+#pragma GCC unroll 4
+        for (int i = 0; i < pointers; ++i) p[i] += 2 * Dot::lhs_bytes;
+        b += 128;
+      }
+      if (left != 0) {
+        direct_step<Dot>(c, p, 0, row, row3, b, panel_bytes, pass);
+        b += 64;
+      }
+    }
+    finish<Dot>(c, pass, init, 0, acc, ld);
+  }
+}

@@ -1,0 +1,210 @@
+// conv_direct.hpp — the loops around kernel/conv_direct.hpp's tiles: bands of padded image rows, then panels, lines and tiles.
+//
+// A band is the rows of the image that some lines of output read, with zero points around it and signs made what the kernel wants.
+// It is copied once; a 1 x 1 convolution of u8 codes reads the image itself. Knows bytes and integers, no types.
+#pragma once
+
+#include "../core/geometry.hpp"
+#include "../dispatch/gemm_driver.hpp"
+#include "../kernel/conv_direct.hpp"
+
+namespace quern {
+namespace detail {
+inline namespace QUERN_ABI {
+
+struct direct_conv {
+  static constexpr int most_runs = 128;
+  // The image of one group; all strides and sizes below in bytes of the source, 1 a code.
+  unsigned char const* src = nullptr;
+  index_t n_stride = 0, h_stride = 0, w_stride = 0, channels = 0;
+  axis h, w;
+  int kind = 0;               ///< 0 u8, 1 s8
+  std::int32_t zero_point = 0;
+  index_t lines = 0, width = 0, last_width = 0;  ///< lines of output positions in all; the last one's
+  index_t first_line = 0, image_lines = 0;       ///< of this product; lines an image
+  // The band, in bytes of the kernel's codes.
+  kernel::direct_tiles tiles;
+  kernel::copy_function copy = nullptr;
+  index_t code = 1, row = 0, runs = 0, steps = 0, pitch = 0, line_rows = 0, reach = 0, band_lines = 0;
+  bool in_place = false;
+  index_t offsets[most_runs] = {};
+  // Tasks.
+  index_t down = 1, across = 1, lines_each = 0, panels_each = 0;
+  index_t band_bytes = 0, task_bytes = 0;
+
+  bool possible() const noexcept { return tiles.count > 0; }
+  index_t tasks() const noexcept { return down * across; }
+  int widest() const noexcept {
+    int rows = 0;
+    for (int i = 0; i < tiles.count; ++i) rows = tiles.tiles[i].rows > rows ? tiles.tiles[i].rows : rows;
+    return rows;
+  }
+
+  /// Looks whether `p`, the product of win's windows over an image of `codes` channels, can go this way. `run`: codes of a row of
+  /// taps as packed. `matrix`: 1 x 1 over pixels that all lie `pixel` bytes apart.
+  static direct_conv of(gemm_problem const& p, kernel_choice const& kernels, executor_ref const& executor, window const& win, index_t codes,
+                        index_t run, bool matrix, index_t pixel) noexcept {
+    direct_conv d;
+    bool const plain = kernels.second == nullptr && !kernels.first->tiled && !p.nibbles && !p.sums && p.segment == 0 && p.kind != 2;
+    if (!plain || win.d.kernel > 1 || p.m < 1 || win.h.before < 0 || win.w.before < 0) return d;
+    auto const found = kernel::direct_for(*kernels.first);
+    if (found.count == 0) return d;
+    d.tiles = found;
+    index_t const most = d.widest();
+    d.h = win.h;
+    d.w = win.w;
+    d.width = d.last_width = win.w.out;
+    d.lines = p.m / win.w.out;
+    d.image_lines = win.d.out * win.h.out;
+    d.w_stride = pixel;
+    if (matrix) {  // all pixels are one row: lines of whole tiles
+      d.width = 4 * most < p.m ? 4 * most : p.m;
+      d.lines = d.image_lines = (p.m + d.width - 1) / d.width;
+      d.last_width = p.m - (d.lines - 1) * d.width;
+      d.h = {d.lines, 1, 1, 1, 0, d.lines};
+      d.w = {d.width, 1, 1, 1, 0, d.width};
+      d.h_stride = d.width * pixel;
+    }
+    bool const whole_rows = d.w.dilation == 1 || d.w.kernel == 1;
+    d.runs = whole_rows ? d.h.kernel : d.h.kernel * d.w.kernel;
+    index_t const length = whole_rows ? run : codes;
+    // Fewer positions a line than half a tile waste registers; a run must end where a row of packed weights does.
+    if (2 * d.width < most || d.runs > most_runs || (d.runs > 1 && length % 4 != 0)) return d.tiles = {}, d;
+    d.channels = codes;
+    d.kind = p.kind;
+    d.copy = kernels.first->copy;
+    d.code = kernels.first->form == kernel::lhs_form::words ? 2 : 1;
+    d.steps = (length + 3) / 4;
+    d.row = d.w.stride * codes * d.code;
+    d.in_place = matrix && d.code == 1 && p.kind == 0 && codes % 4 == 0;
+    d.reach = d.h.reach();
+    d.line_rows = d.h.stride < d.reach ? d.h.stride : d.reach;
+    // A power of two would put all rows into the same sets of L1.
+    d.pitch = d.in_place ? d.h_stride : round_up(((d.width - 1) * d.w.stride + d.w.reach()) * codes * d.code, 64);
+    if (!d.in_place && d.pitch % 1024 == 0) d.pitch += 64;
+    if (d.in_place) d.row = pixel;
+    for (index_t i = 0; i < d.runs; ++i) {
+      index_t const ky = whole_rows ? i : i / d.w.kernel, kx = whole_rows ? 0 : i % d.w.kernel;
+      d.offsets[i] = ky * d.h.dilation * d.pitch + kx * d.w.dilation * codes * d.code;
+    }
+    index_t const panels = (p.n + 15) / 16;
+    d.lines_each = d.lines;
+    d.panels_each = panels;
+    if (!executor.is_serial() && p.m * panels * p.k >= 64 * 1024) {
+      index_t const wanted = 3 * (executor.threads > 0 ? executor.threads : 8);
+      d.down = d.lines < wanted ? d.lines : wanted;
+      d.across = d.down < wanted ? (wanted + d.down - 1) / d.down : 1;
+      if (d.across > (panels + 1) / 2) d.across = (panels + 1) / 2;
+      d.lines_each = (d.lines + d.down - 1) / d.down;
+      d.panels_each = round_up((panels + d.across - 1) / d.across, 2);
+      d.down = (d.lines + d.lines_each - 1) / d.lines_each;
+      d.across = (panels + d.panels_each - 1) / d.panels_each;
+    }
+    // Where all weights fit beside it a band stays in L1; else two panels do, and the band comes from L2.
+    index_t const budget = d.panels_each * d.steps * d.runs * row_bytes <= 20 * 1024 ? 12 * 1024 : half_of_l2 / 2;
+    index_t const fit = (budget / d.pitch - (d.reach - d.line_rows)) / d.line_rows;
+    d.band_lines = fit < 1 ? 1 : fit > d.lines_each ? d.lines_each : fit;
+    // The last tile of a line may be wider than what is left of it, and a run end behind its last code.
+    index_t const slack = round_up(most * d.row + 128, 64);
+    d.band_bytes = d.in_place ? round_up(most * codes, 64) + 128 : ((d.band_lines - 1) * d.line_rows + d.reach) * d.pitch + slack;
+    d.task_bytes = d.band_bytes + round_up(most * 32 * 4, 64);
+    return d;
+  }
+
+  void fill(unsigned char* to, index_t codes) const noexcept {
+    if (code == 1) {
+      __builtin_memset(to, (zero_point ^ (kind == 1 ? 0x80 : 0)) & 255, static_cast<std::size_t>(codes));
+    } else {
+      auto const word = static_cast<std::int16_t>(zero_point);
+      for (index_t i = 0; i < codes; ++i) __builtin_memcpy(to + 2 * i, &word, 2);
+    }
+  }
+
+  /// The rows that `count` lines from `line` read; all of one image.
+  void copy_band(index_t line, index_t count, unsigned char* band) const {
+    index_t const image = line / image_lines, y0 = line % image_lines;
+    index_t const across_all = (width - 1) * w.stride + w.reach(), before = w.before < across_all ? w.before : across_all;
+    index_t const there = w.in < across_all - before ? w.in : across_all - before, behind = across_all - before - there;
+    for (index_t i = 0; i < (count - 1) * line_rows + reach; ++i) {
+      index_t const y = h.stride <= reach ? y0 * h.stride - h.before + i : (y0 + i / reach) * h.stride - h.before + i % reach;
+      unsigned char* to = band + i * pitch;
+      if (y < 0 || y >= h.in) {
+        fill(to, across_all * channels);
+        continue;
+      }
+      unsigned char const* from = src + image * n_stride + y * h_stride;
+      // The copy writes up to 63 bytes more than it was asked for: left to right, top to bottom.
+      fill(to, before * channels);
+      to += before * channels * code;
+      index_t const pixels = last_width < width && line + i == lines - 1 ? last_width : there;
+      if (w_stride == channels) {
+        copy({from, 0, 1, pixels * channels, kind}, pixels * channels, to, nullptr);
+      } else {
+        for (index_t x = 0; x < pixels; ++x)
+          copy({from + x * w_stride, 0, 1, channels, kind}, channels, to + x * channels * code, nullptr);
+      }
+      fill(to + there * channels * code, behind * channels);
+    }
+  }
+
+  void run_task(gemm_problem const& p, index_t task, unsigned char* memory) const {
+    unsigned char* const band = memory;
+    auto* const acc = reinterpret_cast<std::int32_t*>(memory + band_bytes);
+    index_t const begin = task / across * lines_each, end = begin + lines_each < lines ? begin + lines_each : lines;
+    index_t const panel0 = task % across * panels_each, all = (p.n + 15) / 16, panel1 = panel0 + panels_each < all ? panel0 + panels_each : all;
+    std::int32_t const* const init = p.init[code == 2 ? 1 : 0];
+    index_t const most = widest();
+    for (index_t line = begin; line < end;) {
+      // Lines that share a band are of one image.
+      index_t const at = first_line + line, left = image_lines - at % image_lines;
+      index_t count = end - line < band_lines ? end - line : band_lines;
+      if (count > left) count = left;
+      if (!in_place) copy_band(at, count, band);
+      for (index_t panel = panel0; panel < panel1;) {
+        index_t panels = panel1 - panel >= 2 ? 2 : 1;
+        if (tiles.find(panels, 1) == nullptr) panels = 1;
+        index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16, ld = panels * 16;
+        unsigned char const* const rhs = p.rhs + panel * p.panel_bytes;
+        for (index_t l = 0; l < count; ++l) {
+          unsigned char const* const from = in_place ? src + (line + l) * h_stride : band + l * line_rows * pitch;
+          index_t const positions = line + l == lines - 1 ? last_width : width;
+          for (index_t x = 0; x < positions;) {
+            // As many tiles as needed, all of about the same size.
+            index_t const rest = positions - x, wanted = (rest + (rest + most - 1) / most - 1) / ((rest + most - 1) / most);
+            kernel::direct_tile const& t = *tiles.find(panels, wanted);
+            index_t const live = rest < t.rows ? rest : t.rows, r = (line + l) * width + x;
+            unsigned char const* lhs = from + x * row;
+            if (in_place && live < t.rows) {  // a tile that would read behind the image
+              for (index_t i = 0; i < live; ++i) __builtin_memcpy(band + i * channels, lhs + i * row, static_cast<std::size_t>(channels));
+              __builtin_memset(band + live * channels, 0, static_cast<std::size_t>((t.rows - live) * channels));
+              lhs = band;
+            }
+            bool const whole = p.direct != nullptr && live == t.rows && columns == ld;
+            t.run(lhs, lhs == band && in_place ? channels : row, offsets, runs, steps, rhs, p.panel_bytes, init + col,
+                  whole ? p.direct + r * p.direct_ld + col : acc, whole ? p.direct_ld : ld);
+            if (!whole)
+              p.finish(p.context,
+                       {.acc = acc, .ld = ld, .init = nullptr, .row = r, .col = col, .rows = live, .cols = columns, .sums = nullptr, .lhs_offset = 0},
+                       nullptr, 0);
+            x += live;
+          }
+        }
+        panel += panels;
+      }
+      line += count;
+    }
+  }
+
+  /// Runs it. `workspace`: tasks() * task_bytes, or null for the threads' own.
+  void run(gemm_problem const& p, executor_ref const& executor, unsigned char* workspace) const {
+    executor(tasks(), [&](index_t i) {
+      if (workspace != nullptr) return run_task(p, i, workspace + i * task_bytes);
+      scratch const memory(task_bytes);
+      run_task(p, i, memory.data());
+    });
+  }
+};
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern
