@@ -259,23 +259,55 @@ TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: reductions", "[simd]") {
   });
 }
 
+namespace {
+
+/// Every arithmetic, and shifts in every rounding mode.
+template <class... P, class... Mode>
+auto all_rescales(type_list<P...>, type_list<Mode...>) {
+  return type_list<P..., rescale::power_of_two<Mode>..., rescale::double_multiply<round_to::half_even>,
+                   rescale::float_multiply<round_to::half_away>>{};
+}
+
+/// Accumulators for one scale: the ends of int32, small ones, random ones of every length, and those whose product is a tie or
+/// beside one, or beside where int32 ends.
+std::int32_t accumulator(std::mt19937& random, double scale) {
+  constexpr std::int32_t least = -2147483647 - 1, most = 2147483647;
+  auto const near = [&](double x) {
+    double const v = x / scale + static_cast<double>(random() % 5) - 2;
+    return v > -2147483648.0 && v < 2147483647.0 ? static_cast<std::int32_t>(v) : static_cast<std::int32_t>(random());
+  };
+  switch (random() % 8) {
+    case 0: return least + static_cast<std::int32_t>(random() % 3);
+    case 1: return most - static_cast<std::int32_t>(random() % 3);
+    case 2: return static_cast<std::int32_t>(random() % 9) - 4;
+    case 3: return near(static_cast<double>(static_cast<int>(random() % 513) - 256) + 0.5);
+    case 4: return near(static_cast<double>(static_cast<std::int32_t>(random()) >> (random() % 24)) + 0.5);
+    case 5: return near(random() % 2 == 0 ? 2147483647.5 : -2147483648.5);
+    default: return static_cast<std::int32_t>(random()) >> (random() % 31);
+  }
+}
+
+}  // namespace
+
 TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: rescaler<P> is P::apply, one scale for all lanes and one for each", "[simd][rescale][every]") {
   std::mt19937 random(2);
-  for_each_type<rescales>([&](auto tag) {
+  for_each_type<decltype(all_rescales(rescales{}, rounding_modes{}))>([&](auto tag) {
     using policy = typename decltype(tag)::type;
-    for (int round = 0; round < 150; ++round) {
+    // Every exponent that a policy takes, as a power of two and as a number of 22 to 52 random bits.
+    std::vector<double> scales;
+    for (int e = -70; e <= 64; ++e)
+      for (int bits : {0, 22, 22, 52}) {
+        double const f = 1.0 + static_cast<double>((std::uint64_t{random()} << 32 | random()) >> 12 >> (52 - bits)) * std::ldexp(1.0, -bits);
+        if (policy::accepts(std::ldexp(f, e))) scales.push_back(std::ldexp(f, e));
+      }
+    REQUIRE(scales.size() > 20);
+    for (std::size_t round = 0; round < 20 * scales.size(); ++round) {
       std::int32_t x[64], y[64];
       typename policy::parameters p[64];
-      for (int i = 0; i < 64; ++i) {
-        switch (random() % 5) {
-          case 0: x[i] = -2147483647 - 1; break;
-          case 1: x[i] = 2147483647; break;
-          default: x[i] = static_cast<std::int32_t>(random()) >> (random() % 31);
-        }
-        // every policy takes powers of two from 2^-31 to 1/2; most take anything up to 2^7
-        double scale = std::ldexp(1.0, -1 - static_cast<int>(random() % 31));
-        if (!std::is_same_v<policy, rescale::power_of_two<>>) scale *= 1.0 + static_cast<double>(random() >> 10 & 0x3fffff) * 0x1p-23;
+      for (std::size_t i = 0; i < 64; ++i) {
+        double const scale = scales[i == 0 ? round / 20 : random() % scales.size()];
         p[i] = policy::from_real(scale);
+        x[i] = accumulator(random, round % 2 == 0 ? scales[round / 20] : scale);
       }
       for_each_vocabulary([&](isa which) {
         for (bool each : {false, true}) {
@@ -283,7 +315,7 @@ TEST_CASE(QUERN_TEST_BASELINE_ONLY "simd: rescaler<P> is P::apply, one scale for
           for (int i = 0; i < 64; ++i) {
             std::int32_t const expected = policy::apply(x[i], p[each ? i : 0]);
             if (y[i] == expected) continue;
-            CAPTURE(name(which), policy::name, x[i], each);
+            CAPTURE(name(which), policy::name, x[i], each, round, i);
             REQUIRE(y[i] == expected);
           }
         }

@@ -83,6 +83,7 @@ struct batch {
 inline constexpr int lanes = size_of<float>;
 inline constexpr bool has_fma = false;
 inline constexpr bool has_pack = false;
+inline constexpr bool has_wide_arithmetic_shift = true;
 static_assert(size_of<std::int32_t> == lanes && 2 * size_of<double> == lanes);
 
 struct f32s {
@@ -396,6 +397,7 @@ QUERN_DETAIL_REDUCE(reduce_add, std::int32_t, i32s,
 QUERN_DETAIL_EACH2(add, ux + uy)
 QUERN_DETAIL_EACH2(sub, ux - uy)
 QUERN_DETAIL_EACH2(mul_low, ux* uy)
+QUERN_DETAIL_EACH2(mul_words, static_cast<std::int16_t>(x) * static_cast<std::int16_t>(y))
 QUERN_DETAIL_EACH2(min, x < y ? x : y)
 QUERN_DETAIL_EACH2(max, y < x ? x : y)
 QUERN_DETAIL_EACH2(bit_and, ux& uy)
@@ -404,7 +406,9 @@ QUERN_DETAIL_EACH2(bit_xor, ux ^ uy)
 QUERN_DETAIL_EACH2(shift_left, uy > 31 ? 0 : ux << uy)
 QUERN_DETAIL_EACH2(shift_right, x >> (uy > 31 ? 31 : uy))
 QUERN_DETAIL_EACH2(shift_right_logical, uy > 31 ? 0 : ux >> uy)
+QUERN_DETAIL_EACH2(copysign, y < 0 ? 0u - ux : ux)
 #undef QUERN_DETAIL_EACH2
+QUERN_INLINE i32s shift_right(i32s a, int s) { return shift_right(a, broadcast(std::int32_t{s})); }
 QUERN_INLINE i32s abs(i32s a) {
   return inner::each(a, [](std::int32_t x) {
     return static_cast<std::int32_t>(x < 0 ? 0u - static_cast<std::uint32_t>(x) : static_cast<std::uint32_t>(x));
@@ -466,6 +470,15 @@ QUERN_INLINE wides mul_wide(i32s a, i32s b) {
   for (int i = 0; i < lanes; ++i) r.v[i] = static_cast<std::int64_t>(x[i]) * y[i];
   return r;
 }
+QUERN_INLINE wides mul_wide_unsigned(i32s a, i32s b) {
+  std::int32_t x[lanes], y[lanes];
+  store(static_cast<std::int32_t*>(x), a);
+  store(static_cast<std::int32_t*>(y), b);
+  wides r;
+  for (int i = 0; i < lanes; ++i)
+    r.v[i] = static_cast<std::int64_t>(std::uint64_t{static_cast<std::uint32_t>(x[i])} * static_cast<std::uint32_t>(y[i]));
+  return r;
+}
 QUERN_INLINE wides broadcast_wide(std::int64_t x) {
   wides r;
   for (std::int64_t& e : r.v) e = x;
@@ -489,6 +502,8 @@ QUERN_INLINE wides zero_extend(i32s a) {
 QUERN_DETAIL_WIDE(add, x + y)
 QUERN_DETAIL_WIDE(sub, x - y)
 QUERN_DETAIL_WIDE(shift_left, y > 63 ? 0 : x << y)
+QUERN_DETAIL_WIDE(shift_right_logical, y > 63 ? 0 : x >> y)
+QUERN_DETAIL_WIDE(bit_and, x& y)
 QUERN_DETAIL_WIDE(shift_right, a.v[i] >> (y > 63 ? 63 : y))
 #undef QUERN_DETAIL_WIDE
 QUERN_INLINE wides sign_of(wides a) {
@@ -500,11 +515,14 @@ QUERN_INLINE i32s low_halves(wides a) {
   for (int i = 0; i < lanes; ++i) r[i] = static_cast<std::int32_t>(static_cast<std::uint64_t>(a.v[i]));
   return load(static_cast<std::int32_t const*>(r));
 }
-QUERN_INLINE i32s high_halves(wides a) {
+QUERN_INLINE i32s high_halves_of_double(wides a) {
   std::int32_t r[lanes];
-  for (int i = 0; i < lanes; ++i) r[i] = static_cast<std::int32_t>(a.v[i] >> 32);
+  for (int i = 0; i < lanes; ++i) r[i] = static_cast<std::int32_t>(a.v[i] >> 31);
   return load(static_cast<std::int32_t const*>(r));
 }
+
+QUERN_INLINE i32s truncate_to_i32(f32s a) { return to_i32(truncate(a)); }
+QUERN_INLINE i32s truncate_to_i32(f64s a) { return to_i32(truncate(a)); }
 
 #include "rounding.inl"
 

@@ -8,83 +8,166 @@ using namespace vector_rescale;
 
 namespace inner {
 
-/// Parameters, one a lane, after `f`.
+/// `f` of each lane's parameters; behind the n-th those of the last.
 template <class P, class F>
 QUERN_INLINE i32s gather(typename P::parameters const* p, index_t n, F f) {
-  std::int32_t all[lanes] = {};
-  for (index_t i = 0; i < n; ++i) all[i] = f(p[i]);
+  std::int32_t all[lanes];
+  for (index_t i = 0; i < lanes; ++i) all[i] = f(p[i < n ? i : n - 1]);
   return load(static_cast<std::int32_t const*>(all));
 }
 
-/// ((x * multiplier) * 2^left + 2^(right - 1) - (nearest and negative)) / 2^right, modulo 2^64 before the shift to the right.
+/// Without an arithmetic shift of 64 bits: 2^63 is added, shifted along as an unsigned number, and what became of it is
+/// subtracted again from the 32 bits that are left.
+inline constexpr bool biased = !has_wide_arithmetic_shift;
+struct nothing {};
+
 template <class P>
 struct single_rounding {
   i32s multiplier;
-  wides left, right, half;
+  wides right, half;
+  std::conditional_t<adds_before(P{}), i32s, nothing> before;
+  std::conditional_t<ties_away(P{}), wides, nothing> left;
+  std::conditional_t<biased && !by_magnitude(P{}), i32s, nothing> bias;
 
-  QUERN_INLINE explicit single_rounding(typename P::parameters p) {
-    single_form const f = single_form_of(P{}, p);
-    set(broadcast(f.multiplier), broadcast(f.left), broadcast(f.right));
-  }
+  QUERN_INLINE explicit single_rounding(typename P::parameters p) : single_rounding(&p, 1) {}
   QUERN_INLINE single_rounding(typename P::parameters const* p, index_t n) {
-    std::int32_t m[lanes] = {}, l[lanes] = {}, r[lanes];
-    for (int i = 0; i < lanes; ++i) r[i] = 1;
-    for (index_t i = 0; i < n; ++i) {
-      single_form const f = single_form_of(P{}, p[i]);
-      m[i] = f.multiplier, l[i] = f.left, r[i] = f.right;
+    multiplier = gather<P>(p, n, [](auto e) { return single_form_of(P{}, e).multiplier; });
+    right = zero_extend(gather<P>(p, n, [](auto e) { return single_form_of(P{}, e).right; }));
+    if constexpr (adds_before(P{})) before = gather<P>(p, n, [](auto e) { return single_form_of(P{}, e).before; });
+    if constexpr (ties_away(P{})) left = zero_extend(gather<P>(p, n, [](auto e) { return e.shift > 30 ? 64 : e.shift > 0 ? e.shift : 0; }));  // nothing to round: no sign
+    // 2^right / 2, which is 0 for right = 0.
+    half = shift_right_logical(shift_left(broadcast_wide(1), right), broadcast_wide(1));
+    if constexpr (by_half_steps(P{}))
+      half = broadcast_wide(0);
+    else if constexpr (adds_before(P{}))
+      half = bit_and(half, mul_wide(gather<P>(p, n, [](auto e) { return single_form_of(P{}, e).half ? -1 : 0; }), broadcast(1)));
+    if constexpr (biased && !by_magnitude(P{})) {
+      wides const top = broadcast_wide(std::int64_t{-0x7fffffffffffffff - 1});
+      half = add(half, top);
+      bias = low_halves(shift_right_logical(top, right));
     }
-    set(load(static_cast<std::int32_t const*>(m)), load(static_cast<std::int32_t const*>(l)),
-        load(static_cast<std::int32_t const*>(r)));
   }
   QUERN_INLINE i32s operator()(i32s x) const {
-    wides p = mul_wide(x, multiplier);
-    if constexpr (shifts_left(P{})) p = shift_left(p, left);
-    wides sum = add(p, half);
-    if constexpr (ties_away(P{})) sum = add(sum, sign_of(p));
-    return low_halves(shift_right(sum, right));
-  }
-
- private:
-  QUERN_INLINE void set(i32s m, i32s l, i32s r) {
-    multiplier = m;
-    left = zero_extend(l);
-    right = zero_extend(r);
-    half = shift_left(broadcast_wide(1), zero_extend(sub(r, broadcast(1))));
+    if constexpr (by_magnitude(P{})) {
+      wides const p = mul_wide_unsigned(abs(x), multiplier);  // |INT_MIN| is 2^31 there
+      return copysign(low_halves(shift_right_logical(add(p, half), right)), x);
+    } else {
+      if constexpr (adds_before(P{})) x = add(x, before);
+      wides const p = mul_wide(x, multiplier);
+      wides sum = p;
+      if constexpr (biased || !by_half_steps(P{})) sum = add(p, half);
+      if constexpr (ties_away(P{})) sum = add(sum, sign_of(shift_left(p, left)));
+      i32s y;
+      if constexpr (biased)
+        y = sub(low_halves(shift_right_logical(sum, right)), bias);
+      else
+        y = low_halves(shift_right(sum, right));
+      if constexpr (by_half_steps(P{})) y = sub(y, shift_right(y, 1));  // (y + 1) / 2 rounded down, without the sum
+      return y;
+    }
   }
 };
 
-/// Ties away from zero, 0 <= e <= 31.
-QUERN_INLINE i32s rounding_divide_by_pot(i32s x, i32s e) {
-  i32s const one = broadcast(1), ones = sub(shift_left(one, e), one);
-  i32s const rest = bit_and(x, ones);
-  i32s const threshold = sub(shift_right_logical(ones, one), shift_right(x, broadcast(31)));
-  return add(shift_right(x, e), select(less(threshold, rest), one, broadcast(0)));
-}
-
-/// The high half of twice the product, ties upward; then a rounding shift, ties away. multiplier is not INT_MIN.
+/// The high half of twice the product, ties upward; then a rounding shift e to the right, ties away. multiplier >= 0, which keeps
+/// the high half v above INT_MIN and below INT_MAX: for e > 0 the result is ((v - (v < 0)) / 2^(e - 1) + 1) / 2, each rounded
+/// down, and no step overflows (v + 2^(e - 1) might).
 template <class P>
 struct double_rounding {
-  i32s multiplier, left, right;
+  i32s multiplier, left, sign, right, last;
 
-  QUERN_INLINE explicit double_rounding(typename P::parameters p)
-      : multiplier(broadcast(p.multiplier)), left(broadcast(left_shift(P{}, p))), right(broadcast(right_shift(P{}, p))) {}
+  QUERN_INLINE explicit double_rounding(typename P::parameters p) : double_rounding(&p, 1) {}
   QUERN_INLINE double_rounding(typename P::parameters const* p, index_t n) {
-    std::int32_t m[lanes] = {}, l[lanes] = {}, r[lanes] = {};
-    for (index_t i = 0; i < n; ++i) m[i] = p[i].multiplier, l[i] = left_shift(P{}, p[i]), r[i] = right_shift(P{}, p[i]);
-    multiplier = load(static_cast<std::int32_t const*>(m));
-    left = load(static_cast<std::int32_t const*>(l));
-    right = load(static_cast<std::int32_t const*>(r));
+    multiplier = gather<P>(p, n, [](auto e) { return e.multiplier; });
+    left = gather<P>(p, n, [](auto e) { return left_shift(P{}, e); });
+    sign = gather<P>(p, n, [](auto e) { return right_shift(P{}, e) > 0 ? 31 : 32; });
+    right = gather<P>(p, n, [](auto e) { return right_shift(P{}, e) > 0 ? right_shift(P{}, e) - 1 : 0; });
+    last = gather<P>(p, n, [](auto e) { return right_shift(P{}, e) > 0 ? 1 : 0; });
   }
   QUERN_INLINE i32s operator()(i32s x) const {
-    wides const p = add(mul_wide(shift_left(x, left), multiplier), broadcast_wide(std::int64_t{1} << 30));
-    return rounding_divide_by_pot(high_halves(add(p, p)), right);
+    if constexpr (!std::is_same_v<P, rescale::qnnpack>) x = shift_left(x, left);
+    i32s const v = high_halves_of_double(add(mul_wide(x, multiplier), broadcast_wide(std::int64_t{1} << 30)));
+    i32s const t = shift_right(sub(v, shift_right_logical(v, sign)), right);
+    return shift_right(add(t, last), last);
   }
 };
 
-/// An integral value as int32, saturated.
-template <class V>
-QUERN_INLINE i32s saturated(V v) {
-  return select(less_equal(constant_like(v, 2147483648.0), v), broadcast(std::int32_t{2147483647}), to_i32(v));
+/// x / 2^s in any of rounding_modes, or x * 2^-s saturated. With t = x / 2^(s - 1) rounded down, its lowest bit is the half and
+/// what was shifted out says whether there is more; from s = 33 on nothing changes.
+template <class Rounding>
+struct shifting {
+  i32s first, last, rest;    // s - 1 and 1, or 0 and 0 for s <= 0; the bits below the half
+  i32s left, least, most;    // what may be shifted to the left without leaving int32
+  bool any_left = false;
+
+  template <class Parameters>
+  QUERN_INLINE explicit shifting(Parameters p) : shifting(&p, 1) {}
+  template <class Parameters>
+  QUERN_INLINE shifting(Parameters const* p, index_t n) {
+    using P = rescale::power_of_two<Rounding>;
+    first = gather<P>(p, n, [](auto e) { return e.shift > 33 ? 32 : e.shift > 0 ? e.shift - 1 : 0; });
+    last = gather<P>(p, n, [](auto e) { return e.shift > 0 ? 1 : 0; });
+    rest = sub(shift_left(broadcast(1), first), broadcast(1));
+    left = gather<P>(p, n, [](auto e) { return e.shift >= 0 ? 0 : e.shift < -31 ? 31 : -e.shift; });
+    least = shift_right(broadcast(-2147483647 - 1), left);
+    most = shift_right(broadcast(2147483647), left);
+    for (index_t i = 0; i < n; ++i) any_left |= p[i].shift < 0;
+  }
+  QUERN_INLINE i32s operator()(i32s x) const {
+    if (any_left) [[unlikely]]
+      x = select(less(most, x), broadcast(2147483647), shift_left(max(x, least), left));
+    i32s const t = shift_right(x, first), q = shift_right(t, last);
+    if constexpr (std::is_same_v<Rounding, round_to::floor>) return q;
+    i32s up = bit_and(t, last);
+    if constexpr (!std::is_same_v<Rounding, round_to::half_up>) {
+      i32s const zero = broadcast(0), ones = broadcast(-1), one = broadcast(1);
+      mask const exact = equal(bit_and(x, rest), zero);
+      i32s const negative = shift_right(x, 31);
+      if constexpr (std::is_same_v<Rounding, round_to::ceil>)
+        up = bit_or(up, select(exact, zero, one));
+      else if constexpr (std::is_same_v<Rounding, round_to::toward_zero>)
+        up = bit_and(bit_or(up, select(exact, zero, one)), negative);
+      else if constexpr (std::is_same_v<Rounding, round_to::half_even>)
+        up = bit_and(up, select(exact, q, ones));
+      else if constexpr (std::is_same_v<Rounding, round_to::half_even_positive>)
+        up = bit_and(up, select(exact, bit_or(q, negative), ones));
+      else if constexpr (std::is_same_v<Rounding, round_to::half_away>)
+        up = bit_and(up, select(exact, bit_xor(negative, ones), ones));
+      else
+        up = bit_and(up, select(exact, negative, ones));  // half_toward_zero
+    }
+    return add(q, up);
+  }
+};
+
+/// x * 2^(shift + 1) saturated to 16 bits, ties upward, times 15 bits. Clamping t = x / 2^(right - 1) to 17 bits first changes no
+/// result, and keeps the shift to the left and the sum from overflowing.
+struct words_product {
+  i32s multiplier, first, left, last;
+
+  QUERN_INLINE explicit words_product(rescale::multiplier_shift p) : words_product(&p, 1) {}
+  QUERN_INLINE words_product(rescale::multiplier_shift const* p, index_t n) {
+    using P = rescale::xnnpack_rndnu16;
+    multiplier = gather<P>(p, n, [](auto e) { return e.multiplier; });
+    first = gather<P>(p, n, [](auto e) { return e.shift < 0 ? -e.shift - 1 : 0; });
+    left = gather<P>(p, n, [](auto e) { return e.shift > 0 ? e.shift : 0; });
+    last = gather<P>(p, n, [](auto e) { return e.shift < 0 ? 1 : 0; });
+  }
+  QUERN_INLINE i32s operator()(i32s x) const {
+    i32s const t = min(max(shift_right(x, first), broadcast(-65536)), broadcast(65534));
+    i32s const u = shift_right(add(shift_left(t, left), last), last);
+    i32s const w = min(max(u, broadcast(-32768)), broadcast(32767));
+    return shift_right(add(mul_words(w, multiplier), broadcast(1 << 14)), 15);
+  }
+};
+
+/// Rounded to int32, saturated: what is too small is INT_MIN by itself.
+template <class Rounding>
+QUERN_INLINE i32s saturated(f32s v, Rounding mode) {
+  return select(less_equal(constant_like(v, 2147483648.0), v), broadcast(std::int32_t{2147483647}), to_i32(v, mode));
+}
+template <class Rounding>
+QUERN_INLINE i32s saturated(f64s v, Rounding mode) {
+  return to_i32(min(v, broadcast(2147483647.0)), mode);
 }
 
 template <class Rounding>
@@ -98,7 +181,7 @@ struct float_product {
     for (index_t i = 0; i < n; ++i) all[i] = p[i].scale;
     scale = load(static_cast<float const*>(all));
   }
-  QUERN_INLINE i32s operator()(i32s x) const { return saturated(to_integral(mul(to_f32(x), scale), Rounding{})); }
+  QUERN_INLINE i32s operator()(i32s x) const { return saturated(mul(to_f32(x), scale), Rounding{}); }
 };
 
 template <class Rounding>
@@ -112,7 +195,7 @@ struct double_product {
     for (index_t i = 0; i < n; ++i) all[i] = p[i].scale;
     scale = load(static_cast<double const*>(all));
   }
-  QUERN_INLINE i32s operator()(i32s x) const { return saturated(to_integral(mul(to_f64(x), scale), Rounding{})); }
+  QUERN_INLINE i32s operator()(i32s x) const { return saturated(mul(to_f64(x), scale), Rounding{}); }
 };
 
 /// Any other policy, lane by lane.
@@ -154,6 +237,15 @@ struct rescaler_of<rescale::float_multiply<R>> {
 template <class R>
 struct rescaler_of<rescale::double_multiply<R>> {
   using type = double_product<R>;
+};
+template <class R>
+  requires shift_rounding<R>
+struct rescaler_of<rescale::power_of_two<R>> {
+  using type = shifting<R>;
+};
+template <>
+struct rescaler_of<rescale::xnnpack_rndnu16> {
+  using type = words_product;
 };
 template <>
 struct rescaler_of<rescale::xnnpack_fp32> {

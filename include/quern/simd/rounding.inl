@@ -41,10 +41,20 @@ QUERN_INLINE mask is_negative(V v) {
 }
 }  // namespace inner
 
+namespace inner {
+/// The largest number below 1/2: added away from zero and truncated it rounds ties away, where 1/2 itself would carry its own
+/// predecessor up to 1.
+QUERN_INLINE f32s almost_half(f32s) { return broadcast(0x1.fffffep-2f); }
+QUERN_INLINE f64s almost_half(f64s) { return broadcast(0x1.fffffffffffffp-2); }
+template <class V>
+QUERN_INLINE V half_added(V v) {
+  return add(v, copysign(almost_half(v), v));
+}
+}  // namespace inner
+
 template <class V>
 QUERN_INLINE V to_integral(V v, round_to::half_away) {
-  V const t = truncate(v);
-  return inner::away_if(less_equal(inner::constant_like(v, 0.5), inner::fraction_of(v, t)), v, t);
+  return truncate(inner::half_added(v));
 }
 template <class V>
 QUERN_INLINE V to_integral(V v, round_to::half_toward_zero) {
@@ -77,6 +87,10 @@ template <class V, class Mode>
 QUERN_INLINE i32s to_i32(V v, Mode mode) {
   if constexpr (std::is_same_v<Mode, round_to::half_even>)
     return to_i32(v);
+  else if constexpr (std::is_same_v<Mode, round_to::half_away>)
+    return truncate_to_i32(inner::half_added(v));
+  else if constexpr (std::is_same_v<Mode, round_to::toward_zero>)
+    return truncate_to_i32(v);
   else
     return to_i32(to_integral(v, mode));
 }

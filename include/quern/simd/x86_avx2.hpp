@@ -20,6 +20,7 @@ namespace avx2 {
 inline constexpr int lanes = 8;
 inline constexpr bool has_fma = true;
 inline constexpr bool has_pack = true;
+inline constexpr bool has_wide_arithmetic_shift = false;
 
 struct f32s {
   __m256 v;
@@ -170,6 +171,7 @@ QUERN_INLINE f32s round_up(f32s a) { return {_mm256_round_ps(a.v, 0x0a)}; }
 QUERN_INLINE f32s truncate(f32s a) { return {_mm256_round_ps(a.v, 0x0b)}; }
 
 QUERN_INLINE i32s to_i32(f32s a) { return {_mm256_cvtps_epi32(a.v)}; }
+QUERN_INLINE i32s truncate_to_i32(f32s a) { return {_mm256_cvttps_epi32(a.v)}; }
 QUERN_INLINE f32s to_f32(i32s a) { return {_mm256_cvtepi32_ps(a.v)}; }
 QUERN_INLINE f64s to_f64(i32s a) {
   return {_mm256_cvtepi32_pd(_mm256_castsi256_si128(a.v)), _mm256_cvtepi32_pd(_mm256_extracti128_si256(a.v, 1))};
@@ -182,6 +184,9 @@ QUERN_INLINE f32s to_f32(f64s a) {
 }
 QUERN_INLINE i32s to_i32(f64s a) {
   return {_mm256_inserti128_si256(_mm256_castsi128_si256(_mm256_cvtpd_epi32(a.lo)), _mm256_cvtpd_epi32(a.hi), 1)};
+}
+QUERN_INLINE i32s truncate_to_i32(f64s a) {
+  return {_mm256_inserti128_si256(_mm256_castsi128_si256(_mm256_cvttpd_epi32(a.lo)), _mm256_cvttpd_epi32(a.hi), 1)};
 }
 
 QUERN_INLINE f64s add(f64s a, f64s b) { return {_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi)}; }
@@ -249,9 +254,11 @@ QUERN_INLINE std::int32_t reduce_max(i32s a) { QUERN_DETAIL_REDUCE_I32(_mm_max_e
 QUERN_INLINE i32s add(i32s a, i32s b) { return {_mm256_add_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s sub(i32s a, i32s b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s mul_low(i32s a, i32s b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
+QUERN_INLINE i32s mul_words(i32s a, i32s b) { return {_mm256_madd_epi16(a.v, b.v)}; }
 QUERN_INLINE i32s min(i32s a, i32s b) { return {_mm256_min_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s max(i32s a, i32s b) { return {_mm256_max_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s abs(i32s a) { return {_mm256_abs_epi32(a.v)}; }
+QUERN_INLINE i32s copysign(i32s magnitude, i32s sign) { return {_mm256_sign_epi32(magnitude.v, sign.v)}; }
 QUERN_INLINE i32s bit_and(i32s a, i32s b) { return {_mm256_and_si256(a.v, b.v)}; }
 QUERN_INLINE i32s bit_or(i32s a, i32s b) { return {_mm256_or_si256(a.v, b.v)}; }
 QUERN_INLINE i32s bit_xor(i32s a, i32s b) { return {_mm256_xor_si256(a.v, b.v)}; }
@@ -259,6 +266,7 @@ QUERN_INLINE i32s or3(i32s a, i32s b, i32s c) { return bit_or(bit_or(a, b), c); 
 QUERN_INLINE i32s shift_left(i32s a, i32s s) { return {_mm256_sllv_epi32(a.v, s.v)}; }
 QUERN_INLINE i32s shift_right(i32s a, i32s s) { return {_mm256_srav_epi32(a.v, s.v)}; }
 QUERN_INLINE i32s shift_right_logical(i32s a, i32s s) { return {_mm256_srlv_epi32(a.v, s.v)}; }
+QUERN_INLINE i32s shift_right(i32s a, int s) { return {_mm256_srai_epi32(a.v, s)}; }
 QUERN_INLINE mask less(i32s a, i32s b) { return {_mm256_cmpgt_epi32(b.v, a.v)}; }
 QUERN_INLINE mask equal(i32s a, i32s b) { return {_mm256_cmpeq_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s select(mask m, i32s yes, i32s no) { return {_mm256_blendv_epi8(no.v, yes.v, m.v)}; }
@@ -273,8 +281,15 @@ QUERN_INLINE bool any(mask a) { return lane_bits(a) != 0; }
 
 // ---- 64-bit products for fixed-point rescaling ------------------------------------------------------------------------------
 
+namespace inner {
+/// The odd lanes in the place of the even ones, by a shuffle: products and shifts share other ports.
+QUERN_INLINE __m256i odd_lanes(__m256i a) { return _mm256_shuffle_epi32(a, 0xf5); }
+}  // namespace inner
 QUERN_INLINE wides mul_wide(i32s a, i32s b) {
-  return {_mm256_mul_epi32(a.v, b.v), _mm256_mul_epi32(_mm256_srli_epi64(a.v, 32), _mm256_srli_epi64(b.v, 32))};
+  return {_mm256_mul_epi32(a.v, b.v), _mm256_mul_epi32(inner::odd_lanes(a.v), inner::odd_lanes(b.v))};
+}
+QUERN_INLINE wides mul_wide_unsigned(i32s a, i32s b) {
+  return {_mm256_mul_epu32(a.v, b.v), _mm256_mul_epu32(inner::odd_lanes(a.v), inner::odd_lanes(b.v))};
 }
 QUERN_INLINE wides broadcast_wide(std::int64_t x) { return {_mm256_set1_epi64x(x), _mm256_set1_epi64x(x)}; }
 QUERN_INLINE wides zero_extend(i32s a) {
@@ -282,10 +297,14 @@ QUERN_INLINE wides zero_extend(i32s a) {
 }
 QUERN_INLINE wides add(wides a, wides b) { return {_mm256_add_epi64(a.even, b.even), _mm256_add_epi64(a.odd, b.odd)}; }
 QUERN_INLINE wides sub(wides a, wides b) { return {_mm256_sub_epi64(a.even, b.even), _mm256_sub_epi64(a.odd, b.odd)}; }
+QUERN_INLINE wides bit_and(wides a, wides b) { return {_mm256_and_si256(a.even, b.even), _mm256_and_si256(a.odd, b.odd)}; }
 QUERN_INLINE wides shift_left(wides a, wides s) { return {_mm256_sllv_epi64(a.even, s.even), _mm256_sllv_epi64(a.odd, s.odd)}; }
 QUERN_INLINE wides sign_of(wides a) {
   __m256i const zero = _mm256_setzero_si256();
   return {_mm256_cmpgt_epi64(zero, a.even), _mm256_cmpgt_epi64(zero, a.odd)};
+}
+QUERN_INLINE wides shift_right_logical(wides a, wides s) {
+  return {_mm256_srlv_epi64(a.even, s.even), _mm256_srlv_epi64(a.odd, s.odd)};
 }
 /// No 64-bit arithmetic shift before AVX-512: complement the negative ones, shift logically, complement back.
 QUERN_INLINE wides shift_right(wides a, wides s) {
@@ -293,8 +312,10 @@ QUERN_INLINE wides shift_right(wides a, wides s) {
   return {_mm256_xor_si256(_mm256_srlv_epi64(_mm256_xor_si256(a.even, n.even), s.even), n.even),
           _mm256_xor_si256(_mm256_srlv_epi64(_mm256_xor_si256(a.odd, n.odd), s.odd), n.odd)};
 }
-QUERN_INLINE i32s low_halves(wides a) { return {_mm256_blend_epi32(a.even, _mm256_slli_epi64(a.odd, 32), 0xaa)}; }
-QUERN_INLINE i32s high_halves(wides a) { return {_mm256_blend_epi32(_mm256_srli_epi64(a.even, 32), a.odd, 0xaa)}; }
+QUERN_INLINE i32s low_halves(wides a) { return {_mm256_blend_epi32(a.even, _mm256_shuffle_epi32(a.odd, 0xa0), 0xaa)}; }
+QUERN_INLINE i32s high_halves_of_double(wides a) {
+  return {_mm256_blend_epi32(_mm256_srli_epi64(a.even, 31), _mm256_add_epi64(a.odd, a.odd), 0xaa)};
+}
 
 // ---- packing to 16 and 8 bits, saturating -----------------------------------------------------------------------------------
 

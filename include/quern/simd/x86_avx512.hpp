@@ -30,6 +30,7 @@ namespace avx512bw {
 inline constexpr int lanes = 16;
 inline constexpr bool has_fma = true;   // fma() exists
 inline constexpr bool has_pack = true;  // pack(), adds(), bytes exist
+inline constexpr bool has_wide_arithmetic_shift = true;
 
 struct f32s {
   __m512 v;
@@ -211,6 +212,7 @@ QUERN_INLINE f32s round_up(f32s a) { return {_mm512_roundscale_ps(a.v, 0x0a)}; }
 QUERN_INLINE f32s truncate(f32s a) { return {_mm512_roundscale_ps(a.v, 0x0b)}; }
 
 QUERN_INLINE i32s to_i32(f32s a) { return {_mm512_cvt_roundps_epi32(a.v, QUERN_DETAIL_RN)}; }
+QUERN_INLINE i32s truncate_to_i32(f32s a) { return {_mm512_cvttps_epi32(a.v)}; }
 QUERN_INLINE f32s to_f32(i32s a) { return {_mm512_cvt_roundepi32_ps(a.v, QUERN_DETAIL_RN)}; }
 QUERN_INLINE f64s to_f64(i32s a) {
   return {_mm512_cvtepi32_pd(_mm512_castsi512_si256(a.v)), _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(a.v, 1))};
@@ -225,6 +227,10 @@ QUERN_INLINE f32s to_f32(f64s a) {
 }
 QUERN_INLINE i32s to_i32(f64s a) {
   __m256i const lo = _mm512_cvt_roundpd_epi32(a.lo, QUERN_DETAIL_RN), hi = _mm512_cvt_roundpd_epi32(a.hi, QUERN_DETAIL_RN);
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1)};
+}
+QUERN_INLINE i32s truncate_to_i32(f64s a) {
+  __m256i const lo = _mm512_cvttpd_epi32(a.lo), hi = _mm512_cvttpd_epi32(a.hi);
   return {_mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1)};
 }
 
@@ -278,9 +284,13 @@ QUERN_INLINE std::int32_t reduce_max(i32s a) { return _mm512_reduce_max_epi32(a.
 QUERN_INLINE i32s add(i32s a, i32s b) { return {_mm512_add_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s sub(i32s a, i32s b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s mul_low(i32s a, i32s b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+QUERN_INLINE i32s mul_words(i32s a, i32s b) { return {_mm512_madd_epi16(a.v, b.v)}; }
 QUERN_INLINE i32s min(i32s a, i32s b) { return {_mm512_min_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s max(i32s a, i32s b) { return {_mm512_max_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s abs(i32s a) { return {_mm512_abs_epi32(a.v)}; }
+QUERN_INLINE i32s copysign(i32s magnitude, i32s sign) {
+  return {_mm512_mask_sub_epi32(magnitude.v, _mm512_movepi32_mask(sign.v), _mm512_setzero_si512(), magnitude.v)};
+}
 QUERN_INLINE i32s bit_and(i32s a, i32s b) { return {_mm512_and_si512(a.v, b.v)}; }
 QUERN_INLINE i32s bit_or(i32s a, i32s b) { return {_mm512_or_si512(a.v, b.v)}; }
 QUERN_INLINE i32s bit_xor(i32s a, i32s b) { return {_mm512_xor_si512(a.v, b.v)}; }
@@ -288,6 +298,7 @@ QUERN_INLINE i32s or3(i32s a, i32s b, i32s c) { return {_mm512_ternarylogic_epi3
 QUERN_INLINE i32s shift_left(i32s a, i32s s) { return {_mm512_sllv_epi32(a.v, s.v)}; }
 QUERN_INLINE i32s shift_right(i32s a, i32s s) { return {_mm512_srav_epi32(a.v, s.v)}; }
 QUERN_INLINE i32s shift_right_logical(i32s a, i32s s) { return {_mm512_srlv_epi32(a.v, s.v)}; }
+QUERN_INLINE i32s shift_right(i32s a, int s) { return {_mm512_srai_epi32(a.v, static_cast<unsigned>(s))}; }
 QUERN_INLINE mask less(i32s a, i32s b) { return {_mm512_cmplt_epi32_mask(a.v, b.v)}; }
 QUERN_INLINE mask equal(i32s a, i32s b) { return {_mm512_cmpeq_epi32_mask(a.v, b.v)}; }
 QUERN_INLINE i32s select(mask m, i32s yes, i32s no) { return {_mm512_mask_blend_epi32(m.v, no.v, yes.v)}; }
@@ -302,8 +313,15 @@ QUERN_INLINE unsigned lane_bits(mask a) { return a.v; }
 
 // ---- 64-bit products for fixed-point rescaling ------------------------------------------------------------------------------
 
+namespace inner {
+/// The odd lanes in the place of the even ones, by a shuffle: products and shifts share other ports.
+QUERN_INLINE __m512i odd_lanes(__m512i a) { return _mm512_shuffle_epi32(a, static_cast<_MM_PERM_ENUM>(0xf5)); }
+}  // namespace inner
 QUERN_INLINE wides mul_wide(i32s a, i32s b) {
-  return {_mm512_mul_epi32(a.v, b.v), _mm512_mul_epi32(_mm512_srli_epi64(a.v, 32), _mm512_srli_epi64(b.v, 32))};
+  return {_mm512_mul_epi32(a.v, b.v), _mm512_mul_epi32(inner::odd_lanes(a.v), inner::odd_lanes(b.v))};
+}
+QUERN_INLINE wides mul_wide_unsigned(i32s a, i32s b) {
+  return {_mm512_mul_epu32(a.v, b.v), _mm512_mul_epu32(inner::odd_lanes(a.v), inner::odd_lanes(b.v))};
 }
 QUERN_INLINE wides broadcast_wide(std::int64_t x) { return {_mm512_set1_epi64(x), _mm512_set1_epi64(x)}; }
 /// Lanes of `a`, zero-extended.
@@ -312,14 +330,20 @@ QUERN_INLINE wides zero_extend(i32s a) {
 }
 QUERN_INLINE wides add(wides a, wides b) { return {_mm512_add_epi64(a.even, b.even), _mm512_add_epi64(a.odd, b.odd)}; }
 QUERN_INLINE wides sub(wides a, wides b) { return {_mm512_sub_epi64(a.even, b.even), _mm512_sub_epi64(a.odd, b.odd)}; }
+QUERN_INLINE wides bit_and(wides a, wides b) { return {_mm512_and_si512(a.even, b.even), _mm512_and_si512(a.odd, b.odd)}; }
 QUERN_INLINE wides shift_left(wides a, wides s) { return {_mm512_sllv_epi64(a.even, s.even), _mm512_sllv_epi64(a.odd, s.odd)}; }
 QUERN_INLINE wides shift_right(wides a, wides s) { return {_mm512_srav_epi64(a.even, s.even), _mm512_srav_epi64(a.odd, s.odd)}; }
+QUERN_INLINE wides shift_right_logical(wides a, wides s) { return {_mm512_srlv_epi64(a.even, s.even), _mm512_srlv_epi64(a.odd, s.odd)}; }
 /// -1 where negative, else 0.
 QUERN_INLINE wides sign_of(wides a) { return {_mm512_srai_epi64(a.even, 63), _mm512_srai_epi64(a.odd, 63)}; }
 /// The low halves, in order.
-QUERN_INLINE i32s low_halves(wides a) { return {_mm512_mask_blend_epi32(0xaaaa, a.even, _mm512_slli_epi64(a.odd, 32))}; }
-/// The high halves, in order.
-QUERN_INLINE i32s high_halves(wides a) { return {_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(a.even, 32), a.odd)}; }
+QUERN_INLINE i32s low_halves(wides a) {
+  return {_mm512_mask_shuffle_epi32(a.even, 0xaaaa, a.odd, static_cast<_MM_PERM_ENUM>(0xa0))};
+}
+/// The high halves of 2a, in order.
+QUERN_INLINE i32s high_halves_of_double(wides a) {
+  return {_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(a.even, 31), _mm512_add_epi64(a.odd, a.odd))};
+}
 
 // ---- packing to 16 and 8 bits, saturating -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@
 inline constexpr int lanes = 4;
 inline constexpr bool has_fma = false;
 inline constexpr bool has_pack = true;
+inline constexpr bool has_wide_arithmetic_shift = false;
 
 struct f32s {
   __m128 v;
@@ -142,11 +143,13 @@ QUERN_INLINE f32s round_up(f32s a) { return {inner::up(a.v)}; }
 QUERN_INLINE f32s truncate(f32s a) { return {inner::cut(a.v)}; }
 
 QUERN_INLINE i32s to_i32(f32s a) { return {_mm_cvtps_epi32(a.v)}; }
+QUERN_INLINE i32s truncate_to_i32(f32s a) { return {_mm_cvttps_epi32(a.v)}; }
 QUERN_INLINE f32s to_f32(i32s a) { return {_mm_cvtepi32_ps(a.v)}; }
 QUERN_INLINE f64s to_f64(i32s a) { return {_mm_cvtepi32_pd(a.v), _mm_cvtepi32_pd(_mm_unpackhi_epi64(a.v, a.v))}; }
 QUERN_INLINE f64s to_f64(f32s a) { return {_mm_cvtps_pd(a.v), _mm_cvtps_pd(_mm_movehl_ps(a.v, a.v))}; }
 QUERN_INLINE f32s to_f32(f64s a) { return {_mm_movelh_ps(_mm_cvtpd_ps(a.lo), _mm_cvtpd_ps(a.hi))}; }
 QUERN_INLINE i32s to_i32(f64s a) { return {_mm_unpacklo_epi64(_mm_cvtpd_epi32(a.lo), _mm_cvtpd_epi32(a.hi))}; }
+QUERN_INLINE i32s truncate_to_i32(f64s a) { return {_mm_unpacklo_epi64(_mm_cvttpd_epi32(a.lo), _mm_cvttpd_epi32(a.hi))}; }
 
 QUERN_INLINE f64s add(f64s a, f64s b) { return {_mm_add_pd(a.lo, b.lo), _mm_add_pd(a.hi, b.hi)}; }
 QUERN_INLINE f64s sub(f64s a, f64s b) { return {_mm_sub_pd(a.lo, b.lo), _mm_sub_pd(a.hi, b.hi)}; }
@@ -207,9 +210,14 @@ QUERN_INLINE std::int32_t reduce_max(i32s a) { QUERN_DETAIL_REDUCE_I32(inner::ma
 QUERN_INLINE i32s add(i32s a, i32s b) { return {_mm_add_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s sub(i32s a, i32s b) { return {_mm_sub_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s mul_low(i32s a, i32s b) { return {inner::mul_low32(a.v, b.v)}; }
+QUERN_INLINE i32s mul_words(i32s a, i32s b) { return {_mm_madd_epi16(a.v, b.v)}; }
 QUERN_INLINE i32s min(i32s a, i32s b) { return {inner::min32(a.v, b.v)}; }
 QUERN_INLINE i32s max(i32s a, i32s b) { return {inner::max32(a.v, b.v)}; }
 QUERN_INLINE i32s abs(i32s a) { return {inner::abs32(a.v)}; }
+QUERN_INLINE i32s copysign(i32s magnitude, i32s sign) {
+  __m128i const s = _mm_srai_epi32(sign.v, 31);
+  return {_mm_sub_epi32(_mm_xor_si128(magnitude.v, s), s)};
+}
 QUERN_INLINE i32s bit_and(i32s a, i32s b) { return {_mm_and_si128(a.v, b.v)}; }
 QUERN_INLINE i32s bit_or(i32s a, i32s b) { return {_mm_or_si128(a.v, b.v)}; }
 QUERN_INLINE i32s bit_xor(i32s a, i32s b) { return {_mm_xor_si128(a.v, b.v)}; }
@@ -242,6 +250,7 @@ struct right_logical {
 QUERN_INLINE i32s shift_left(i32s a, i32s s) { return inner::each(a, s, inner::left{}); }
 QUERN_INLINE i32s shift_right(i32s a, i32s s) { return inner::each(a, s, inner::right{}); }
 QUERN_INLINE i32s shift_right_logical(i32s a, i32s s) { return inner::each(a, s, inner::right_logical{}); }
+QUERN_INLINE i32s shift_right(i32s a, int s) { return {_mm_srai_epi32(a.v, s)}; }
 QUERN_INLINE mask less(i32s a, i32s b) { return {_mm_cmpgt_epi32(b.v, a.v)}; }
 QUERN_INLINE mask equal(i32s a, i32s b) { return {_mm_cmpeq_epi32(a.v, b.v)}; }
 QUERN_INLINE i32s select(mask m, i32s yes, i32s no) { return {inner::blend(no.v, yes.v, m.v)}; }
@@ -259,12 +268,16 @@ QUERN_INLINE bool any(mask a) { return lane_bits(a) != 0; }
 QUERN_INLINE wides mul_wide(i32s a, i32s b) {
   return {inner::mul_even(a.v, b.v), inner::mul_even(_mm_srli_epi64(a.v, 32), _mm_srli_epi64(b.v, 32))};
 }
+QUERN_INLINE wides mul_wide_unsigned(i32s a, i32s b) {
+  return {_mm_mul_epu32(a.v, b.v), _mm_mul_epu32(_mm_srli_epi64(a.v, 32), _mm_srli_epi64(b.v, 32))};
+}
 QUERN_INLINE wides broadcast_wide(std::int64_t x) { return {_mm_set1_epi64x(x), _mm_set1_epi64x(x)}; }
 QUERN_INLINE wides zero_extend(i32s a) {
   return {_mm_and_si128(a.v, _mm_set1_epi64x(0xffffffffll)), _mm_srli_epi64(a.v, 32)};
 }
 QUERN_INLINE wides add(wides a, wides b) { return {_mm_add_epi64(a.even, b.even), _mm_add_epi64(a.odd, b.odd)}; }
 QUERN_INLINE wides sub(wides a, wides b) { return {_mm_sub_epi64(a.even, b.even), _mm_sub_epi64(a.odd, b.odd)}; }
+QUERN_INLINE wides bit_and(wides a, wides b) { return {_mm_and_si128(a.even, b.even), _mm_and_si128(a.odd, b.odd)}; }
 QUERN_INLINE wides sign_of(wides a) {
   return {_mm_shuffle_epi32(_mm_srai_epi32(a.even, 31), 0xf5), _mm_shuffle_epi32(_mm_srai_epi32(a.odd, 31), 0xf5)};
 }
@@ -280,13 +293,16 @@ QUERN_INLINE __m128i right64(__m128i a, __m128i s) {
 }
 }  // namespace inner
 QUERN_INLINE wides shift_left(wides a, wides s) { return {inner::left64(a.even, s.even), inner::left64(a.odd, s.odd)}; }
+QUERN_INLINE wides shift_right_logical(wides a, wides s) { return {inner::right64(a.even, s.even), inner::right64(a.odd, s.odd)}; }
 QUERN_INLINE wides shift_right(wides a, wides s) {
   wides const n = sign_of(a);
   return {_mm_xor_si128(inner::right64(_mm_xor_si128(a.even, n.even), s.even), n.even),
           _mm_xor_si128(inner::right64(_mm_xor_si128(a.odd, n.odd), s.odd), n.odd)};
 }
 QUERN_INLINE i32s low_halves(wides a) { return {inner::odd_of_second(a.even, _mm_slli_epi64(a.odd, 32))}; }
-QUERN_INLINE i32s high_halves(wides a) { return {inner::odd_of_second(_mm_srli_epi64(a.even, 32), a.odd)}; }
+QUERN_INLINE i32s high_halves_of_double(wides a) {
+  return {inner::odd_of_second(_mm_srli_epi64(a.even, 31), _mm_add_epi64(a.odd, a.odd))};
+}
 
 // ---- packing to 16 and 8 bits, saturating -----------------------------------------------------------------------------------
 
