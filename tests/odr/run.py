@@ -35,6 +35,7 @@ if options.full:
         ("avx512_O0", AVX512, "-O0"),
         ("sse41_O2", "-msse4.1 -mssse3", "-O2"),
         ("avx512vnni_O3", AVX512 + " -mavx512vnni", "-O3 -ffp-contract=fast"),
+        ("scalar_O2", "-mpopcnt -mlzcnt -mbmi -mbmi2 -mmovbe", "-O2"),
         ("noexcept_O1", "", "-O1 -fno-exceptions -fno-rtti"),
         ("xsimd_O1", "", "-O1 -DQUERN_BASELINE=QUERN_BASELINE_XSIMD"),
     ]
@@ -72,11 +73,11 @@ if code != 0:
     failures.append(output)
 
 # Functions of quern that an object exports weakly: the linker keeps one of them for the whole program. That is fine between
-# units whose instructions are the same, and for code without vector instructions: quern::error's virtual functions, and
+# units whose instructions are the same, and for code of instructions that every CPU has: quern::error's virtual functions, and
 # destructors of aggregates. C++ has no way to mark an aggregate's implicit constructors always_inline; optimized builds
 # inline them anyway, units at -O0 do not (docs/decisions/0003-one-definition.md), so there they are let through.
 IMPLICIT = re.compile(r"^quern::(?:\w+::)*(\w+)(?:<.*>)?::\1\((?:quern::.*&+)?\)$")
-VECTOR_CODE = re.compile(r"%[yz]mm|\tv\w+\s.*%xmm")
+SPECIAL_CODE = re.compile(r"%[yz]mm|\tv\w+\s.*%xmm|\t(lzcnt|popcnt|andn|bextr|bls\w+|mulx|pdep|pext|rorx|sarx|shlx|shrx|movbe)\b")
 
 
 def weak_functions(path):
@@ -86,9 +87,9 @@ def weak_functions(path):
     return {symbol: name for symbol, name in zip(mangled, names) if re.match(r"([^(]* )?quern::", name)}
 
 
-def vectorized(path, symbol):
+def special(path, symbol):
     code = toolchain.run(["objdump", "-d", "--no-show-raw-insn", f"--disassemble={symbol}", path])[1]
-    return VECTOR_CODE.search(code) is not None
+    return SPECIAL_CODE.search(code) is not None
 
 
 weak = {job[1]: weak_functions(path) for job, path in zip(jobs, objects)}
@@ -103,13 +104,17 @@ for a, b in itertools.combinations(weak, 2):
 for symbol, units in shared.items():
     implicit = IMPLICIT.match(weak[next(iter(units))][symbol])
     guilty = [unit for unit in sorted(units)
-              if vectorized(where[unit], symbol) and not (implicit and "-O0" in optimization[unit])]
+              if special(where[unit], symbol) and not (implicit and "-O0" in optimization[unit])]
     if guilty:
         name = weak[guilty[0]][symbol]
         failures.append(f"{name}\n  is in {', '.join(sorted(units))}; the linker keeps one, and {guilty[0]} compiled it to "
-                        "vector instructions that other units' CPUs may lack")
+                        "instructions that other units' CPUs may lack")
 names = sorted({weak[next(iter(units))][symbol] for symbol, units in shared.items()})
 print(f"{sum(map(len, weak.values()))} weak functions of quern in {len(jobs)} objects; shared across flags: {len(shared)}")
 for name in names:
     print(f"    {name}")
-toolchain.verdict("odr", len(jobs) + 1, failures[:40])
+toolchain.# Nothing of quern may run before main: an object with a dynamic initializer at namespace scope has a table of them.
+for job, path in zip(jobs, objects):
+    if re.search(r"\.(init_array|ctors)\b", toolchain.run(["objdump", "-h", path])[1]):
+        failures.append(f"{job[1]}: code at namespace scope runs before main")
+toolchain.verdict("odr", 2 * len(jobs) + 1, failures[:40])

@@ -50,6 +50,9 @@ bool runs_here() {
 #if defined(__AVX2__)
   if (!__builtin_cpu_supports("avx2")) return false;
 #endif
+#if defined(__BMI2__)
+  if (!__builtin_cpu_supports("bmi2")) return false;
+#endif
 #if defined(__FMA__)
   if (!__builtin_cpu_supports("fma")) return false;
 #endif

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Every header of quern compiles alone, without a warning: its own includes suffice.
+"""Every header of quern compiles alone, without a warning: its own includes suffice. And none of them runs code before main.
 
 The compiler's vector intrinsics, which take longer to read than any header of quern, are read once and kept precompiled.
 """
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -29,6 +30,17 @@ def compile_alone(header):
     return None if code == 0 else f"{header.relative_to(root)}:\n{output[:3000]}"
 
 
+def nothing_before_main(headers):
+    """All headers in one object, which must have no table of initializers. Eigen's headers are another project's matter."""
+    source, result = work / "all.cpp", work / "all.o"
+    source.write_text("".join(f'#include "{h}"\n' for h in headers if h.parent.name not in ("eigen", "compress")))
+    code, output = toolchain.run(base + before + ["-O0", "-c", str(source), "-o", str(result)])
+    if code != 0:
+        return f"all headers in one file:\n{output[:3000]}"
+    sections = toolchain.run(["objdump", "-h", str(result)])[1]
+    return "a header has a dynamic initializer at namespace scope" if re.search(r"\.(init_array|ctors)\b", sections) else None
+
+
 headers = sorted(root.rglob("*.hpp"))
-results = toolchain.each(headers, compile_alone)
-toolchain.verdict("headers alone", len(headers), [r for r in results if r])
+results = [nothing_before_main(headers)] + toolchain.each(headers, compile_alone)
+toolchain.verdict("headers alone", len(results), [r for r in results if r])
