@@ -29,6 +29,8 @@ def check(path):
     code, output = toolchain.run(line)
     if code != 0:
         return f"{path.name}: does not compile without the mistake:\n{output}"
+    if "clang" in pathlib.Path(options.compiler).name:
+        flags.append("-ferror-limit=0")  # one file may hold several mistakes
     code, output = toolchain.run(line + ["-DMISTAKE"] + flags)
     if code == 0:
         return f"{path.name}: compiles in spite of the mistake"

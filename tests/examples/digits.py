@@ -79,9 +79,6 @@ with tempfile.TemporaryDirectory() as folder:
     curves = xml.dom.minidom.parse(plot).getElementsByTagName("polyline")
     expect(len(curves) == 5, f"the plot has {len(curves)} curves")
 
-    capped = table(run("--plot", plot, QUERN_ISA="avx2")[1])
-    expect({k: v[:2] for k, v in capped.items()} == {k: v[:2] for k, v in rows.items()}, "QUERN_ISA=avx2 gives other figures")
-
     train, test, broken = (os.path.join(folder, name) for name in ("train.csv", "test.csv", "broken.csv"))
     write_csv(train, 1500, 1)
     write_csv(test, 400, 2)
@@ -89,6 +86,11 @@ with tempfile.TemporaryDirectory() as folder:
     rows = table(output)
     expect(code == 0 and "5 x 5 pixels, 1500 to train, 400 to test" in output, f"--data --test: {code} {errors}")
     expect(rows["W8A8, one scale a channel"][0] >= rows["float32 (Eigen)"][0] - 0.5 > 95, f"--data --test: {rows}")
+    figures = {k: v[:2] for k, v in rows.items()}
+    # Below the best, which has just run; what the CPU lacks is the same as what is below it.
+    for isa in ("baseline", "sse41", "avx2", "avx_vnni", "avx512bw", "avx512_vnni"):
+        capped = table(run("--data", train, "--test", test, "--plot", plot, QUERN_ISA=isa)[1])
+        expect({k: v[:2] for k, v in capped.items()} == figures, f"QUERN_ISA={isa} gives other figures")
     code, output, errors = run("--data", train, "--plot", plot)
     expect(code == 0 and "1200 to train, 300 to test" in output, f"--data alone holds out a fifth: {code} {output} {errors}")
 
