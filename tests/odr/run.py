@@ -113,7 +113,7 @@ names = sorted({weak[next(iter(units))][symbol] for symbol, units in shared.item
 print(f"{sum(map(len, weak.values()))} weak functions of quern in {len(jobs)} objects; shared across flags: {len(shared)}")
 for name in names:
     print(f"    {name}")
-toolchain.# Nothing of quern may run before main: an object with a dynamic initializer at namespace scope has a table of them.
+# Nothing of quern may run before main: an object with a dynamic initializer at namespace scope has a table of them.
 for job, path in zip(jobs, objects):
     if re.search(r"\.(init_array|ctors)\b", toolchain.run(["objdump", "-h", path])[1]):
         failures.append(f"{job[1]}: code at namespace scope runs before main")
