@@ -37,6 +37,15 @@ std::vector<float> awkward(float scale) {
   return v;
 }
 
+/// Accumulators through a convention's output stage.
+template <class C>
+std::vector<std::int8_t> y_of(std::vector<std::int32_t> const& acc) {
+  auto const stage = C::template output_stage<s8>(0.0625f, 0.03125f, affine{1.0f, -5});
+  std::vector<std::int8_t> y;
+  for (std::int32_t a : acc) y.push_back(static_cast<std::int8_t>(stage(a)));
+  return y;
+}
+
 void expect_of(char const* name, bool ok, std::string const& what) {
   if (!ok) FAIL_CHECK(name << ": " << what);
 }
@@ -86,51 +95,56 @@ TEST_CASE("gemm, quantize and dequantize in every convention equal its elements 
   });
 }
 
-TEST_CASE("convolutions, pools, sums and products take a convention", "[convention][fast]") {
+TEST_CASE("convolutions, pools, sums and products in every convention equal its elements on every instruction set", "[convention][fast]") {
   auto const x = codes(1 * 6 * 6 * 8, 3), w = codes(4 * 3 * 3 * 8, 4), d = codes(3 * 3 * 8, 5);
   auto const src = nhwc(x.data(), 1, 6, 6, 8);
+  auto const packed = pack_conv(nhwc(w.data(), 4, 3, 3, 8));
+  auto const taps = pack_depthwise(nhwc(d.data(), 1, 3, 3, 8));
+  std::vector<std::int32_t> acc(4 * 4 * 4), deep(4 * 4 * 8);
+  conv2d(src, packed, nhwc(acc.data(), 1, 4, 4, 4), epilogue<>{.lhs_zero_point = 3});
+  depthwise_conv2d(src, taps, nhwc(deep.data(), 1, 4, 4, 8), epilogue<>{.lhs_zero_point = 3});
   layer_params const p{.src = {0.0625f, 3}, .weight_scale = 0.03125f, .bias = {}, .dst = {1.0f, -5}};
-  auto const check = [&](auto convention_tag) {
-    using c = decltype(convention_tag);
-    std::vector<std::int32_t> acc(4 * 4 * 4), deep(4 * 4 * 8);
-    std::vector<std::int8_t> y(acc.size()), z(deep.size());
-    auto const packed = pack_conv(nhwc(w.data(), 4, 3, 3, 8));
-    auto const taps = pack_depthwise(nhwc(d.data(), 1, 3, 3, 8));
-    conv2d(src, packed, nhwc(acc.data(), 1, 4, 4, 4), epilogue<>{.lhs_zero_point = 3});
-    depthwise_conv2d(src, taps, nhwc(deep.data(), 1, 4, 4, 8), epilogue<>{.lhs_zero_point = 3});
-    conv2d<c>(src, packed, nhwc(y.data(), 1, 4, 4, 4), p);
-    depthwise_conv2d<c>(src, taps, nhwc(z.data(), 1, 4, 4, 8), p);
-    auto const stage = c::template output_stage<s8>(0.0625f, 0.03125f, {1.0f, -5});
-    for (std::size_t i = 0; i < acc.size(); ++i) expect_of(c::name, y[i] == stage(acc[i]), "conv2d");
-    for (std::size_t i = 0; i < deep.size(); ++i) expect_of(c::name, z[i] == stage(deep[i]), "depthwise_conv2d");
-
-    affine const a{0.5f, 3}, b{0.25f, -7}, r{0.5f, 3};
-    std::vector<std::int8_t> sum(x.size());
-    shape const s = make_shape(6, 6, 8);
-    add<c>(nd(x.data(), s), a, nd(x.data(), make_shape(8)), b, nd(sum.data(), s), r);
-    for (std::size_t i = 0; i < sum.size(); ++i) expect_of(c::name, sum[i] == c::template add<s8>(a, b, r)(x[i], x[i % 8]), "add");
-    mul<c>(nd(x.data(), s), a, nd(x.data(), make_shape(8)), b, nd(sum.data(), s), r, {-20, 20});
-    for (std::size_t i = 0; i < sum.size(); ++i) expect_of(c::name, sum[i] == c::template mul<s8>(a, b, r, convention::limits{-20, 20})(x[i], x[i % 8]), "mul");
-
-    std::vector<std::int8_t> pooled(3 * 3 * 8), whole(8);
-    average_pool2d<c>(src, a, {.size = {2, 2}, .stride = {2, 2}}, nhwc(pooled.data(), 1, 3, 3, 8), r);
+  affine const a{0.5f, 3}, b{0.25f, -7}, r{0.5f, 3};
+  shape const s = make_shape(6, 6, 8);
+  auto const row = make_shape(8);
+  for_each_type<conventions>([&](auto tag) {
+    using c = typename decltype(tag)::type;
+    std::vector<std::int8_t> y(acc.size()), z(deep.size()), sum(x.size()), product(x.size()), pooled(3 * 3 * 8), whole(8);
+    // What each should be, once.
+    auto const want_y = y_of<c>(acc), want_z = y_of<c>(deep);
+    std::vector<std::int8_t> want_sum(x.size()), want_product(x.size()), want_pooled(pooled.size()), want_whole(8);
+    auto const plus = c::template add<s8>(a, b, r);
+    auto const times = c::template mul<s8>(a, b, r, convention::limits{-20, 20});
     auto const average = c::template average_pool<s8>(a, r);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      want_sum[i] = static_cast<std::int8_t>(plus(x[i], x[i % 8]));
+      want_product[i] = static_cast<std::int8_t>(times(x[i], x[i % 8]));
+    }
     for (index_t i = 0; i < 9 * 8; ++i) {
       index_t const px = i / 8 % 3 * 2, py = i / 24 * 2, ch = i % 8;
       std::int32_t const total = src(0, py, px, ch) + src(0, py, px + 1, ch) + src(0, py + 1, px, ch) + src(0, py + 1, px + 1, ch);
-      expect_of(c::name, pooled[static_cast<std::size_t>(i)] == average(total, 4), "average_pool2d");
+      want_pooled[static_cast<std::size_t>(i)] = static_cast<std::int8_t>(average(total, 4));
     }
-    global_average_pool<c>(src, a, nhwc(whole.data(), 1, 1, 1, 8), r);
-    for (index_t ch = 0; ch < 8; ++ch) {
+    for (std::size_t ch = 0; ch < 8; ++ch) {
       std::int32_t total = 0;
-      for (index_t i = 0; i < 36; ++i) total += x[static_cast<std::size_t>(i * 8 + ch)];
-      expect_of(c::name, whole[static_cast<std::size_t>(ch)] == average(total, 36), "global_average_pool");
+      for (std::size_t i = 0; i < 36; ++i) total += x[i * 8 + ch];
+      want_whole[ch] = static_cast<std::int8_t>(average(total, 36));
     }
-  };
-  check(convention::tflite{});
-  check(convention::onnx_runtime{});
-  check(convention::pytorch_onednn{});
-  check(convention::vitis_ai{});
+    support::for_each_isa([&](isa) {
+      conv2d<c>(src, packed, nhwc(y.data(), 1, 4, 4, 4), p);
+      expect_of(c::name, y == want_y, "conv2d");
+      depthwise_conv2d<c>(src, taps, nhwc(z.data(), 1, 4, 4, 8), p);
+      expect_of(c::name, z == want_z, "depthwise_conv2d");
+      add<c>(nd(x.data(), s), a, nd(x.data(), row), b, nd(sum.data(), s), r);
+      expect_of(c::name, sum == want_sum, "add");
+      mul<c>(nd(x.data(), s), a, nd(x.data(), row), b, nd(product.data(), s), r, {-20, 20});
+      expect_of(c::name, product == want_product, "mul");
+      average_pool2d<c>(src, a, {.size = {2, 2}, .stride = {2, 2}}, nhwc(pooled.data(), 1, 3, 3, 8), r);
+      expect_of(c::name, pooled == want_pooled, "average_pool2d");
+      global_average_pool<c>(src, a, nhwc(whole.data(), 1, 1, 1, 8), r);
+      expect_of(c::name, whole == want_whole, "global_average_pool");
+    });
+  });
 }
 
 TEST_CASE("a layer's parameters are refused before anything is written", "[convention][fast]") {

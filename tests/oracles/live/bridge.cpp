@@ -1,7 +1,8 @@
 // bridge.cpp — quern's framework operators as C functions, for the oracles that run in other languages (scripts/oracles).
 //
-// Codes travel as int32 whatever their type; `type` is "s8", "u8", "s16", "u16", "s32", "s4" or "u4". Every function returns 0, or 1
-// after printing what was wrong.
+// Codes travel as int32 whatever their type; `type` is "s8", "u8", "s16", "u16", "s32", "s4", "u4", "s2" or "u2", for ONNX also a small
+// float ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz", "e2m1"), as the bits of its code. Every function returns 0, or 1 after printing what
+// was wrong.
 #include <quern/ops/pytorch.hpp>
 #include <quern/ops/tflite.hpp>
 #include <quern/ops/tvm.hpp>
@@ -22,7 +23,7 @@ namespace {
 template <class Code>
 struct tag {
   using code = Code;
-  using storage = typename code_of_t<Code>::storage;
+  using storage = detail::onnx_storage_t<Code>;
 };
 
 template <class F>
@@ -40,6 +41,18 @@ void with_any_type(std::string const& t, F&& f) {
   if (t == "s32") return f(tag<s32>{});
   with_type(t, f);
 }
+/// What ONNX's QuantizeLinear makes and DequantizeLinear takes.
+template <class F>
+void with_target(std::string const& t, F&& f) {
+  if (t == "s2") return f(tag<s2>{});
+  if (t == "u2") return f(tag<u2>{});
+  if (t == "e4m3fn") return f(tag<codec::float8_e4m3fn>{});
+  if (t == "e5m2") return f(tag<codec::float8_e5m2>{});
+  if (t == "e4m3fnuz") return f(tag<codec::float8_e4m3fnuz>{});
+  if (t == "e5m2fnuz") return f(tag<codec::float8_e5m2fnuz>{});
+  if (t == "e2m1") return f(tag<codec::float4_e2m1>{});
+  with_any_type(t, f);
+}
 template <class F>
 void with_system(std::string const& s, F&& f) {
   if (s == "pytorch") return f(convention::pytorch{});
@@ -51,11 +64,32 @@ void with_system(std::string const& s, F&& f) {
 
 template <class T>
 std::vector<T> narrowed(int32_t const* x, long n) {
-  return std::vector<T>(x, x + n);
+  std::vector<T> v(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < v.size(); ++i)
+    if constexpr (detail::is_minifloat<T>)
+      v[i] = T::from_bits(static_cast<unsigned>(x[i]));
+    else
+      v[i] = static_cast<T>(x[i]);
+  return v;
 }
 template <class T>
 void widened(std::vector<T> const& v, int32_t* y) {
-  for (std::size_t i = 0; i < v.size(); ++i) y[i] = static_cast<int32_t>(v[i]);
+  for (std::size_t i = 0; i < v.size(); ++i)
+    if constexpr (detail::is_minifloat<T>)
+      y[i] = v[i].bits;
+    else
+      y[i] = static_cast<int32_t>(v[i]);
+}
+/// Floats, or the halves that hold them exactly.
+template <class Real>
+std::vector<Real> as_real(float const* x, long n) {
+  std::vector<Real> v(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<Real>(x[i]);
+  return v;
+}
+/// The scales of an outer x extent x inner tensor: block < 0: one; 0: one for each position of the middle axis; else one for each block of it.
+shape shape_of_scales(long outer, long extent, long inner, long block) {
+  return block < 0 ? make_shape() : block == 0 ? make_shape(extent) : make_shape(outer, (extent + block - 1) / block, inner);
 }
 template <class T>
 vector_view<T const> seen(std::vector<T> const& v) {
@@ -116,19 +150,53 @@ double quern_time_quantize(char const* system, float const* x, long n, quantized
   return best;
 }
 
-/// Outer x extent x inner elements with a scale for each position of the middle axis; block > 0: for each block of it.
-int quern_quantize_axis(char const* type, float const* x, long outer, long extent, long inner, long block, float const* scales,
-                        int32_t const* zero_points, int32_t* y) {
+/// QuantizeLinear of outer x extent x inner values of type `real` ("f32", "f16"), with scales as shape_of_scales has them.
+int quern_quantize_linear(char const* type, char const* real, float const* x, long outer, long extent, long inner, long block, float const* scales,
+                          int32_t const* zero_points, int saturate, int32_t* y) {
   return guarded([&] {
-    with_any_type(type, [&](auto t) {
-      using storage = typename decltype(t)::storage;
-      long const blocks = block > 0 ? (extent + block - 1) / block : extent, count = block > 0 ? outer * blocks * inner : extent;
-      auto const zero = narrowed<storage>(zero_points, count);
-      std::vector<storage> q(static_cast<std::size_t>(outer * extent * inner));
-      auto const shape_of_scales = block > 0 ? make_shape(outer, blocks, inner) : make_shape(extent);
-      onnx::quantize_linear<typename decltype(t)::code, convention::onnx_runtime>(nd(x, make_shape(outer, extent, inner)), nd(scales, shape_of_scales), nd(zero.data(), shape_of_scales),
-                                                        nd(q.data(), make_shape(outer, extent, inner)), {.axis = 1, .block_size = block});
+    with_target(type, [&](auto t) {
+      using target = decltype(t);
+      using storage = typename target::storage;
+      auto const of_scales = shape_of_scales(outer, extent, inner, block);
+      auto const all = make_shape(outer, extent, inner);
+      std::vector<storage> zero, q(static_cast<std::size_t>(all.size()));
+      if (zero_points != nullptr) zero = narrowed<storage>(zero_points, of_scales.size());
+      onnx::quantize_attributes const a{.axis = 1, .block_size = block > 0 ? block : 0, .saturate = saturate != 0};
+      auto const run = [&](auto x_data, auto s_data) {
+        onnx::quantize_linear<typename target::code, convention::onnx_runtime>(nd(x_data, all), nd(s_data, of_scales),
+                                                                               nd(static_cast<storage const*>(zero.empty() ? nullptr : zero.data()), of_scales), nd(q.data(), all), a);
+      };
+      if (std::string(real) == "f32") {
+        run(x, scales);
+      } else {
+        auto const hx = as_real<half>(x, all.size()), hs = as_real<half>(scales, of_scales.size());
+        run(hx.data(), hs.data());
+      }
       widened(q, y);
+    });
+  });
+}
+
+/// DequantizeLinear, likewise; y holds what a half holds when real is "f16".
+int quern_dequantize_linear(char const* type, char const* real, int32_t const* x, long outer, long extent, long inner, long block, float const* scales,
+                            int32_t const* zero_points, float* y) {
+  return guarded([&] {
+    with_target(type, [&](auto t) {
+      using storage = typename decltype(t)::storage;
+      auto const of_scales = shape_of_scales(outer, extent, inner, block);
+      auto const all = make_shape(outer, extent, inner);
+      auto const q = narrowed<storage>(x, all.size());
+      std::vector<storage> zero;
+      if (zero_points != nullptr) zero = narrowed<storage>(zero_points, of_scales.size());
+      onnx::quantize_attributes const a{.axis = 1, .block_size = block > 0 ? block : 0};
+      auto const run = [&](auto s_data, auto y_data) {
+        onnx::dequantize_linear(nd(q.data(), all), nd(s_data, of_scales), nd(static_cast<storage const*>(zero.empty() ? nullptr : zero.data()), of_scales), nd(y_data, all), a);
+      };
+      if (std::string(real) == "f32") return run(scales, y);
+      auto const hs = as_real<half>(scales, of_scales.size());
+      std::vector<half> hy(static_cast<std::size_t>(all.size()));
+      run(hs.data(), hy.data());
+      for (std::size_t i = 0; i < hy.size(); ++i) y[i] = static_cast<float>(hy[i]);
     });
   });
 }
@@ -179,13 +247,16 @@ int quern_choose_symmetric(float const* min, float const* max, long n, int32_t q
   });
 }
 
-/// DynamicQuantizeLinear: the codes, and the parameters.
-int quern_dynamic_quantize(float const* x, long n, int32_t* y, quantized* p) {
+/// DynamicQuantizeLinear of each row: the codes, and the parameters.
+int quern_dynamic_quantize(float const* x, long rows, long n, int32_t* y, float* scales, int32_t* zero_points) {
   return guarded([&] {
     std::vector<std::uint8_t> q(static_cast<std::size_t>(n));
-    auto const chosen = onnx::dynamic_quantize_linear<convention::onnx_runtime>(nd(x, make_shape(n)), nd(q.data(), make_shape(n)));
-    widened(q, y);
-    *p = {chosen.scale, chosen.zero_point};
+    for (long r = 0; r < rows; ++r) {
+      auto const chosen = onnx::dynamic_quantize_linear<convention::onnx_runtime>(nd(x + r * n, make_shape(n)), nd(q.data(), make_shape(n)));
+      widened(q, y + r * n);
+      scales[r] = chosen.scale;
+      zero_points[r] = chosen.zero_point;
+    }
   });
 }
 
@@ -230,6 +301,23 @@ int quern_qgemm(char const* a_type, char const* b_type, char const* y_type, long
             onnx::com_microsoft::qgemm(row_major(va.data(), m, k), fa, row_major(vb.data(), k, n), pb, vector_view<int32_t const>{bias, bias == nullptr ? 0 : n, 1}, fy, row_major(q.data(), m, n), alpha);
           widened(q, y);
         });
+      });
+    });
+  });
+}
+
+/// QGemm with float output: a m x k or, transposed, k x m; b k x n or n x k.
+int quern_qgemm_float(char const* a_type, char const* b_type, long m, long k, long n, int32_t const* a, quantized pa, int trans_a, int32_t const* b, float const* scales,
+                      int32_t const* zero_points, long count, int trans_b, int32_t const* bias, float alpha, float* y) {
+  return guarded([&] {
+    with_type(a_type, [&](auto ta) {
+      with_type(b_type, [&](auto tb) {
+        auto const va = narrowed<typename decltype(ta)::storage>(a, m * k);
+        auto const vb = narrowed<typename decltype(tb)::storage>(b, k * n);
+        onnx::operand const pb{one_or_all(scales, count), one_or_all(zero_points, count)};
+        onnx::com_microsoft::qgemm(trans_a ? row_major(va.data(), k, m) : row_major(va.data(), m, k), affine{pa.scale, pa.zero_point},
+                                   trans_b ? row_major(vb.data(), n, k) : row_major(vb.data(), k, n), pb, vector_view<int32_t const>{bias, bias == nullptr ? 0 : n, 1},
+                                   row_major(y, m, n), alpha, trans_a != 0, trans_b != 0);
       });
     });
   });
@@ -310,11 +398,15 @@ int quern_fake_quantize_channel(float const* x, long rows, long cols, float cons
     pytorch::fake_quantize_per_channel_affine(nd(x, make_shape(rows, cols)), view(scales, rows), view(zero_points, rows), 0, qmin, qmax, nd(y, make_shape(rows, cols)));
   });
 }
-int quern_learnable(float const* x, float const* dy, long n, float scale, float zero_point, int32_t qmin, int32_t qmax, float factor, float* dx, double* dscale, double* dzero) {
+/// For each row of n values: dx, and the gradients of its own scale and zero point.
+int quern_learnable(float const* x, float const* dy, long rows, long n, float const* scales, float const* zero_points, int32_t qmin, int32_t qmax, float factor, float* dx,
+                    double* dscale, double* dzero) {
   return guarded([&] {
-    auto const g = pytorch::fake_quantize_learnable_backward(view(x, n), view(dy, n), scale, zero_point, qmin, qmax, factor, view(dx, n));
-    *dscale = g.scale;
-    *dzero = g.zero_point;
+    for (long r = 0; r < rows; ++r) {
+      auto const g = pytorch::fake_quantize_learnable_backward(view(x + r * n, n), view(dy + r * n, n), scales[r], zero_points[r], qmin, qmax, factor, view(dx + r * n, n));
+      dscale[r] = g.scale;
+      dzero[r] = g.zero_point;
+    }
   });
 }
 
@@ -346,17 +438,17 @@ int quern_softmax(char const* type, int32_t const* x, long rows, long cols, quan
   });
 }
 
-/// NCHW; global when kernel is 0.
-int quern_average_pool(char const* system, char const* type, int32_t const* x, long n, long c, long h, long w, long kernel, long stride, long pad, quantized px, quantized py,
-                       int include_pad, long out_h, long out_w, int32_t* y) {
+/// NCHW, or NHWC where `channels_last`; global when kernel is 0.
+int quern_average_pool(char const* system, char const* type, int channels_last, int32_t const* x, long n, long c, long h, long w, long kernel, long stride, long pad, quantized px,
+                       quantized py, int include_pad, long out_h, long out_w, int32_t* y) {
   return guarded([&] {
     with_type(type, [&](auto t) {
       using storage = typename decltype(t)::storage;
       auto const v = narrowed<storage>(x, n * c * h * w);
       std::vector<storage> q(static_cast<std::size_t>(n * c * out_h * out_w));
       affine const fx{px.scale, px.zero_point}, fy{py.scale, py.zero_point};
-      auto const src = nchw(v.data(), n, c, h, w);
-      auto const dst = nchw(q.data(), n, c, out_h, out_w);
+      auto const src = channels_last ? nhwc(v.data(), n, h, w, c) : nchw(v.data(), n, c, h, w);
+      auto const dst = channels_last ? nhwc(q.data(), n, out_h, out_w, c) : nchw(q.data(), n, c, out_h, out_w);
       pool_options const o{.size = {kernel, kernel}, .stride = {stride, stride}, .padding = {padding_rule::given, pad, pad, pad, pad}};
       std::string const s = system;
       if (kernel == 0)
@@ -403,10 +495,16 @@ int quern_dynamic_matmul(char const* b_type, long m, long k, long n, float const
   });
 }
 
-int quern_matmul_nbits(long m, long k, long n, long block, float const* a, std::uint8_t const* codes, float const* scales, std::uint8_t const* zero_points, int int8, float* y) {
+int quern_matmul_nbits(int bits, long m, long k, long n, long block, float const* a, std::uint8_t const* codes, float const* scales, std::uint8_t const* zero_points, float const* bias,
+                       int int8, float* y) {
   return guarded([&] {
-    onnx::com_microsoft::n_bit_weights<4> const w{.n = n, .k = k, .block = block, .codes = codes, .scales = scales, .zero_points = zero_points};
-    int8 != 0 ? onnx::com_microsoft::matmul_nbits_int8(row_major(a, m, k), w, {}, row_major(y, m, n)) : onnx::com_microsoft::matmul_nbits(row_major(a, m, k), w, {}, row_major(y, m, n));
+    auto const run = [&](auto weights) {
+      decltype(weights) const w{.n = n, .k = k, .block = block, .codes = codes, .scales = scales, .zero_points = zero_points};
+      vector_view<float const> const add{bias, bias == nullptr ? 0 : n, 1};
+      int8 != 0 ? onnx::com_microsoft::matmul_nbits_int8(row_major(a, m, k), w, add, row_major(y, m, n)) : onnx::com_microsoft::matmul_nbits(row_major(a, m, k), w, add, row_major(y, m, n));
+    };
+    using onnx::com_microsoft::n_bit_weights;
+    bits == 2 ? run(n_bit_weights<2>{}) : bits == 4 ? run(n_bit_weights<4>{}) : run(n_bit_weights<8>{});
   });
 }
 
