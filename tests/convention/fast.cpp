@@ -208,3 +208,65 @@ TEST_CASE("PyTorch's and TVM's operators on small tensors", "[convention][operat
   CHECK(std::signbit(dx[0]));
   CHECK(dx[1] == 2.0f);
 }
+
+TEST_CASE("QuantizeLinear and DequantizeLinear of ONNX Runtime where they leave the standard", "[convention][operators]") {
+  float const inf = std::numeric_limits<float>::infinity();
+  auto const run = [&]<class Target, class C, class Real>(std::vector<Real> const& x, int zero_point, bool saturate = true) {
+    using storage = quern::detail::onnx_storage_t<Target>;
+    std::vector<storage> y(x.size());
+    storage zero{};
+    if constexpr (std::is_integral_v<storage>) zero = static_cast<storage>(zero_point);
+    Real const step = static_cast<Real>(1.0f);
+    onnx::quantize_linear<Target, C>(nd(x.data(), make_shape(static_cast<index_t>(x.size()))), nd(&step, make_shape()), nd(static_cast<storage const*>(&zero), make_shape()),
+                                     nd(y.data(), make_shape(static_cast<index_t>(x.size()))), {.saturate = saturate});
+    std::vector<int> r;
+    for (storage v : y)
+      if constexpr (std::is_integral_v<storage>)
+        r.push_back(v);
+      else
+        r.push_back(v.bits);
+    return r;
+  };
+  using standard = convention::onnx;
+  using ort = convention::onnx_runtime;
+  std::vector<float> const far = {3e9f, -3e9f, 1};
+  // 2 bits: int32 first, so what is far is the lowest int32 plus the zero point: the highest code if that is negative.
+  CHECK(run.operator()<s2, standard, float>(far, -1) == std::vector<int>{1, -2, 0});
+  CHECK(run.operator()<s2, ort, float>(far, -1) == std::vector<int>{1, 1, 0});
+  CHECK(run.operator()<s2, ort, float>(far, 1) == std::vector<int>{-2, -2, 1});
+  // 4 bits: only the odd element at the end.
+  CHECK(run.operator()<u4, ort, float>({3e9f, 3e9f, 3e9f}, 1) == std::vector<int>{15, 15, 0});
+  // Without saturation: 480 to 496 stay at 448, 61440 to 65536 become NaN.
+  CHECK(run.operator()<codec::float8_e4m3fn, ort, float>({464.5f, 480, 495.9f, 496, -490}, 0, false) == std::vector<int>{0x7f, 0x7e, 0x7e, 0x7f, 0xfe});
+  CHECK(run.operator()<codec::float8_e4m3fn, standard, float>({464.5f, 480, 495.9f, 496, -490}, 0, false) == std::vector<int>{0x7f, 0x7f, 0x7f, 0x7f, 0xff});
+  CHECK(run.operator()<codec::float8_e5m2, ort, float>({61439, 61440, 65535, 65536, -61440}, 0, false) == std::vector<int>{0x7b, 0x7f, 0x7f, 0x7c, 0xff});
+  // Halves: float quotients, infinity through int32.
+  std::vector<half> const halves = {half(inf), half(2.5f), half(-inf)};
+  CHECK(run.operator()<u8, ort, half>(halves, 3) == std::vector<int>{0, 5, 0});
+  CHECK(run.operator()<u8, standard, half>(halves, 3) == std::vector<int>{255, 5, 0});
+  // The difference 4098 is no half: the standard's product is of 4096.
+  std::int16_t const q[] = {30001}, zero[] = {25903};
+  half const step[] = {half(0.1f)};
+  half y[1];
+  onnx::dequantize_linear(nd(q, make_shape(1)), nd(step, make_shape()), nd(zero, make_shape()), nd(y, make_shape(1)));
+  CHECK(static_cast<float>(y[0]) == 409.5f);
+  onnx::dequantize_linear<convention::onnx_runtime>(nd(q, make_shape(1)), nd(step, make_shape()), nd(zero, make_shape()), nd(y, make_shape(1)));
+  CHECK(static_cast<float>(y[0]) == 409.75f);
+
+  // A bad scale or zero point anywhere is told before anything is written.
+  float const x[] = {1, 2}, scales[] = {1, 0};
+  std::int8_t const zeros[] = {0, 9};
+  std::int8_t codes[] = {55, 55};
+  float const fine[] = {1, 1};
+  auto const message = [&](auto tag, float const* s) -> std::string {
+    try {
+      onnx::quantize_linear<decltype(tag)>(nd(x, make_shape(2, 1)), nd(s, make_shape(2)), nd(zeros, make_shape(2)), nd(codes, make_shape(2, 1)), {.axis = 0});
+    } catch (error const& e) {
+      return e.what();
+    }
+    return "";
+  };
+  CHECK(message(s8{}, scales).find("scale 1 is 0; it must be positive and finite") != std::string::npos);
+  CHECK(message(s4{}, fine).find("zero_point 1 is 9; it must be -8 to 7") != std::string::npos);
+  CHECK((codes[0] == 55 && codes[1] == 55));
+}

@@ -62,6 +62,22 @@ QUERN_INLINE constexpr int exponent_of(float x) noexcept {
   return static_cast<int>((bits_of<std::uint32_t>(x) >> 23) & 0xff) - 127;
 }
 
+/// a*b + c with one rounding, constexpr: the exact sum in 128 bits would be dear, so the double sum of the exact product is
+/// corrected to odd before it is rounded to float (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums").
+constexpr float fused(float a, float b, float c) noexcept {
+  double const p = static_cast<double>(a) * static_cast<double>(b), d = static_cast<double>(c);  // p is exact: 48 bits
+  double const s = rounded(p) + d;
+  if (!is_finite(s)) return static_cast<float>(s);
+  double const pp = s - d, dd = s - pp;  // two-sum: the error of s
+  double const error = (rounded(p) - pp) + (d - dd);
+  std::uint64_t bits = bits_of<std::uint64_t>(s);
+  if (error != 0 && (bits & 1) == 0) {  // toward the error, then odd: exactly one of the neighbours of s is odd and on that side
+    bool const up = (error > 0) == (s > 0);
+    bits = up ? bits + 1 : bits - 1;
+  }
+  return static_cast<float>(bits_of<double>(bits));
+}
+
 }  // inline namespace QUERN_ABI
 
 /// An accumulator to a code: clamp(Rescale::apply(acc) + zero_point, min, max).

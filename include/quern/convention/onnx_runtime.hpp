@@ -34,22 +34,6 @@ QUERN_INLINE constexpr std::int32_t mlas_requantize(float v, std::int32_t zero_p
   return rounded_code<round_to::half_even>(v, zero_point, l, l.min);
 }
 
-/// a*b + c with one rounding, constexpr: the exact sum in 128 bits would be dear, so the double sum of the exact product is
-/// corrected to odd before it is rounded to float (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums").
-constexpr float fused(float a, float b, float c) noexcept {
-  double const p = static_cast<double>(a) * static_cast<double>(b), d = static_cast<double>(c);  // p is exact: 48 bits
-  double const s = rounded(p) + d;
-  if (!is_finite(s)) return static_cast<float>(s);
-  double const pp = s - d, dd = s - pp;  // two-sum: the error of s
-  double const error = (rounded(p) - pp) + (d - dd);
-  std::uint64_t bits = bits_of<std::uint64_t>(s);
-  if (error != 0 && (bits & 1) == 0) {  // toward the error, then odd: exactly one of the neighbours of s is odd and on that side
-    bool const up = (error > 0) == (s > 0);
-    bits = up ? bits + 1 : bits - 1;
-  }
-  return static_cast<float>(bits_of<double>(bits));
-}
-
 }  // inline namespace QUERN_ABI
 
 /// MLAS's logistic: a rational function of degree 9/10 in 13 coefficients, within +-18. `Fused`: FMA3 kernels; else SSE2's.

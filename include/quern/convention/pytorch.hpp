@@ -35,7 +35,7 @@ struct fake_quantized {
   bool passes = false;
 };
 
-/// Learnable (LSQ) fake quantization of one element: its value and its shares of the gradients, all before the factor g.
+/// Learnable (LSQ) fake quantization of one element: its value, and what an incoming gradient becomes, before the caller's grad_factor.
 struct fake_quantized_learnable {
   float value = 0;
   float dx = 0, dscale = 0, dzero_point = 0;
@@ -190,19 +190,19 @@ struct pytorch {
                                           : static_cast<std::int64_t>(clamp(q, static_cast<float>(qmin), static_cast<float>(qmax)));
     return {rounded(static_cast<float>(code - p.zero_point) * p.scale), passes};
   }
-  /// _fake_quantize_learnable_per_tensor_affine: shares of the gradients for an incoming gradient of 1; both sums are to be multiplied
-  /// by the caller's grad_factor. The zero point is a float parameter: the forward pass rounds it half to even, the backward pass
-  /// adds 1/2 and truncates (so -71 counts as -70 there), and adds it to the quotient before rounding. Kept as PyTorch has it.
+  /// _fake_quantize_learnable_per_tensor_affine with the incoming gradient dy. The zero point is a float parameter: the forward pass
+  /// rounds it half to even, the backward pass adds 1/2 and truncates (so -71 counts as -70 there), and adds it to the quotient in one
+  /// fused operation before it rounds; the error of the scale is fused too (kernels of CPUs with FMA; 1.13). Kept as PyTorch has it.
   QUERN_INLINE static constexpr fake_quantized_learnable fake_quantize_learnable(float x, float scale, float zero_point, std::int32_t qmin,
-                                                                                 std::int32_t qmax) noexcept {
+                                                                                 std::int32_t qmax, float dy = 1) noexcept {
     auto const within = [&](float z) { return static_cast<std::int64_t>(clamp(z, static_cast<float>(qmin), static_cast<float>(qmax))); };
     std::int64_t const forward = within(rounding::to_integral(zero_point)), backward = within(zero_point + 0.5f);
     float const inverse = 1.0f / scale;
     float const value = fake_quantize(x, {scale, static_cast<std::int32_t>(forward)}, qmin, qmax).value;
-    std::int64_t const q = converted(rounding::to_integral(static_cast<float>(backward) + rounded(x * inverse)));
-    if (q < qmin) return {value, 0, static_cast<float>(qmin - backward), -scale};
-    if (q > qmax) return {value, 0, static_cast<float>(qmax - backward), -scale};
-    return {value, 1, rounded((rounded(static_cast<float>(q - backward) * scale) - x) * inverse), 0};
+    std::int64_t const q = converted(rounding::to_integral(detail::fused(x, inverse, static_cast<float>(backward))));
+    if (q < qmin) return {value, 0, rounded(dy * static_cast<float>(qmin - backward)), rounded(dy * -scale)};
+    if (q > qmax) return {value, 0, rounded(dy * static_cast<float>(qmax - backward)), rounded(dy * -scale)};
+    return {value, dy, rounded(rounded(dy * detail::fused(static_cast<float>(q - backward), scale, -x)) * inverse), 0};
   }
 
  private:

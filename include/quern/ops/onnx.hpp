@@ -105,12 +105,36 @@ QUERN_INLINE constexpr float quotient_in(float x, float scale) noexcept {
     return static_cast<float>(T(static_cast<float>(T(x)) / scale));
 }
 
+/// A float8 as ONNX Runtime's own conversion makes it of v, where that differs from `code`: it takes the mantissa of 480 for that of 448
+/// before it rounds, and sets infinity's bits over the code of 57344.
+template <class Float8>
+QUERN_INLINE constexpr Float8 beyond_as_onnx_runtime(Float8 code, float v, bool saturate) noexcept {
+  float const magnitude = abs_of(v);
+  if (saturate) return code;
+  if (std::is_same_v<Float8, codec::float8_e4m3fn> && magnitude >= 480 && magnitude < 496) return Float8::from_bits(v < 0 ? 0xfe : 0x7e);
+  if (std::is_same_v<Float8, codec::float8_e5m2> && magnitude >= 61440 && magnitude < 65536) return Float8::from_bits(v < 0 ? 0xff : 0x7f);
+  return code;
+}
+
 template <class X, class S, class Z, class Y>
 void check_linear(char const* op, nd_view<X> const& x, nd_view<S> const& scale, nd_view<Z> const& zero, nd_view<Y> const& y) {
   if (!(x.extents == y.extents)) fail(errc::shape, op, ": x and y must have the same shape; they have ", x.size(), " and ", y.size(), " elements in ranks ", x.extents.rank, " and ", y.extents.rank, ".");
   if (!x.contiguous() || !y.contiguous() || !scale.contiguous()) fail(errc::shape, op, ": x, y and the scales must be row-major without gaps.");
   if (zero.data != nullptr && zero.size() != scale.size()) fail(errc::shape, op, ": there are ", scale.size(), " scales and ", zero.size(), " zero points; they must be equal.");
   if (scale.data == nullptr || (x.size() > 0 && (x.data == nullptr || y.data == nullptr))) fail(errc::null, op, ": ", scale.data == nullptr ? "the scale" : x.data == nullptr ? "x" : "y", " is null.");
+}
+
+/// Every scale and zero point, before anything is written.
+template <class Code, class S, class Z>
+void check_scales(char const* op, nd_view<S> const& scale, nd_view<Z> const& zero) {
+  for (index_t i = 0; i < scale.size(); ++i) {
+    auto const s = static_cast<double>(static_cast<float>(scale.data[i]));
+    if (!(s > 0) || !is_finite(s)) fail(errc::scale, op, ": scale ", i, " is ", s, "; it must be positive and finite.");
+  }
+  if constexpr (!is_minifloat<Code>)
+    for (index_t i = 0; zero.data != nullptr && i < zero.size(); ++i)
+      if (zero.data[i] < code_of_t<Code>::min || zero.data[i] > code_of_t<Code>::max)
+        fail(errc::zero_point, op, ": zero_point ", i, " is ", static_cast<std::int64_t>(zero.data[i]), "; it must be ", code_of_t<Code>::min, " to ", code_of_t<Code>::max, ".");
 }
 
 /// A batch of matrices: the last two dimensions; one-dimensional operands become a row or a column as in numpy's matmul.
@@ -191,41 +215,55 @@ inline namespace QUERN_ABI {
 /// are encoded from the quotient and have no zero point. X: float, half, bfloat16, std::int32_t; S: float, half, bfloat16;
 /// Target: an integer code of 2 to 16 bits or a codec minifloat.
 /// @shapes  per tensor: one scale; per axis: as many as x has along `axis`; blocked: x's shape with ceil(D / block_size) there.
-/// C: convention::onnx, or onnx_runtime, whose kernel for blocks along any but the last axis converts to int32 before it saturates: what
-/// lies beyond 2^31 steps (NaN too) is then the lowest int32 plus the zero point modulo 2^32, the highest code if that is negative.
+/// C: convention::onnx, or onnx_runtime, whose kernels differ (found by running them, 1.30):
+///   - quotients of halves are floats;
+///   - some convert to int32 before they saturate: for blocks along any but the last axis, for halves, for 2 bits, and for 4 bits the
+///     element at either end of a stretch that shares its byte with another stretch. What lies beyond 2^31 steps (NaN too) is then the
+///     lowest int32 plus the zero point modulo 2^32, the highest code if the zero point is negative;
+///   - without `saturate`, e4m3fn gives 448 within [480, 496), and e5m2 NaN within [61440, 65536).
 /// @errors  shape, null, argument (axis), scale, zero_point.
 template <class Target, convention_policy C = convention::onnx, class X, class S>
 void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_storage_t<Target> const> zero_point,
                      nd_view<detail::onnx_storage_t<Target>> y, quantize_attributes const& a = {}, isa max_isa = isa::best) {
   using real_type = std::remove_const_t<S>;
+  constexpr bool ort = std::is_base_of_v<convention::onnx_runtime, C>;
   nd_view<std::remove_const_t<X> const> const x = x_;
   nd_view<real_type const> const scale = scale_;
   detail::check_linear("QuantizeLinear", x, scale, zero_point, y);
-  bool converts_early = false;  // ONNX Runtime: blocks with elements behind their axis
-  for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size != 0 && d < x.extents.rank; ++d) converts_early |= x.extents.dim[d] > 1;
+  detail::check_scales<Target>("QuantizeLinear", scale, zero_point);
+  bool inner_blocks = false;  // blocks with elements behind their axis
+  for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size != 0 && d < x.extents.rank; ++d) inner_blocks |= x.extents.dim[d] > 1;
+  auto const quotient = [](auto v, float step) { return detail::quotient_in<std::conditional_t<ort, float, real_type>>(static_cast<float>(v), step); };
   detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
     if constexpr (detail::is_minifloat<Target>) {
-      if (!(step > 0) || !is_finite(step)) fail(errc::scale, "QuantizeLinear: scale ", s, " is ", static_cast<double>(step), "; it must be positive and finite.");
       for (index_t i = first; i < first + count; ++i) {
-        float v = detail::quotient_in<real_type>(static_cast<float>(x.data[i]), step);
+        float v = quotient(x.data[i], step);
         if (Target::total_bits == 4) v += 0.0f;  // float4 adds its zero point, which must be 0: -0 becomes +0
         y.data[i] = Target(v, a.saturate ? codec::overflow::saturate : codec::overflow::to_special);
+        if constexpr (ort) y.data[i] = detail::beyond_as_onnx_runtime(y.data[i], v, a.saturate);
       }
     } else {
+      constexpr int bits = code_of_t<Target>::bits;
       convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
-      if constexpr (std::is_same_v<real_type, float> && std::is_same_v<std::remove_const_t<X>, float>) {
+      constexpr bool plain = std::is_same_v<real_type, float> && std::is_same_v<std::remove_const_t<X>, float>;
+      if constexpr (plain)
         quantize_as<convention::onnx, Target>(view(x.data + first, count), p, view(y.data + first, count), max_isa);
-        if constexpr (std::is_base_of_v<convention::onnx_runtime, C>) {
-          if (!converts_early) return;
-          for (index_t i = first; i < first + count; ++i)
-            if (float const steps = round_to::half_even::to_integral(x.data[i] / step); !(steps >= -2147483648.0f && steps < 2147483648.0f))
+      else
+        for (index_t i = first; i < first + count; ++i) y.data[i] = convention::onnx::quantize<Target>(quotient(x.data[i], step), {1.0f, p.zero_point});
+      if constexpr (ort) {
+        auto const converted_first = [&](index_t from, index_t to) {
+          for (index_t i = from; i < to; ++i)
+            if (float const steps = round_to::half_even::to_integral(quotient(x.data[i], step)); !(steps >= -2147483648.0f && steps < 2147483648.0f))
               y.data[i] = saturate<Target>(wrap32(-2147483648ll + p.zero_point));
+        };
+        index_t const last = first + count;
+        if (!plain || bits == 2 || inner_blocks)
+          converted_first(first, last);
+        else if (bits == 4 && count > 0) {
+          if (first % 2 != 0) converted_first(first, first + 1);
+          if (last % 2 != 0) converted_first(last - 1, last);
         }
-      } else {
-        if (!(step > 0) || !is_finite(step)) fail(errc::scale, "QuantizeLinear: scale ", s, " is ", static_cast<double>(step), "; it must be positive and finite.");
-        for (index_t i = first; i < first + count; ++i)
-          y.data[i] = convention::onnx::quantize<Target>(detail::quotient_in<real_type>(static_cast<float>(x.data[i]), step), {1.0f, p.zero_point});
       }
     }
   });
@@ -233,8 +271,9 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
 
 /// DequantizeLinear: y = (x - zero_point) * scale, the difference exact in int32, the product in the scale's type (Y may be another:
 /// `output_dtype`). X: code storage of 2 to 16 bits, std::int32_t (no zero point) or a minifloat; S, Y: float, half, bfloat16.
+/// C: convention::onnx, whose halves and bfloat16s round the difference before the product; or onnx_runtime, whose products are floats.
 /// @errors  shape, null, argument (axis).
-template <class X, class S, class Y>
+template <convention_policy C = convention::onnx, class X, class S, class Y>
 void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_const_t<X> const> zero_point, nd_view<Y> y,
                        quantize_attributes const& a = {}) {
   using code = std::remove_const_t<X>;
@@ -253,7 +292,8 @@ void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_con
       else
         for (index_t i = first; i < first + count; ++i) {
           // the difference in the type of the product: at most 17 bits before, so half and bfloat16 round it
-          float const difference = static_cast<float>(static_cast<Y>(static_cast<float>(static_cast<std::int32_t>(x.data[i]) - p.zero_point)));
+          float const exact = static_cast<float>(static_cast<std::int32_t>(x.data[i]) - p.zero_point);
+          float const difference = std::is_base_of_v<convention::onnx_runtime, C> ? exact : static_cast<float>(static_cast<Y>(exact));
           y.data[i] = static_cast<Y>(difference * step);
         }
     }

@@ -38,7 +38,9 @@ void quantize_per_channel(nd_view<X> x_, vector_view<double const> scales, vecto
                           nd_view<typename code_of_t<Code>::storage> y, isa max_isa = isa::best) {
   nd_view<std::remove_const_t<X> const> const x = x_;
   nd_view<double const> const s = nd(scales.data, make_shape(scales.size));
-  quern::detail::check_linear("quantize_per_channel", x, s, nd(zero_points.data, make_shape(zero_points.size)), y);
+  auto const zeros = nd(zero_points.data, make_shape(zero_points.size));
+  quern::detail::check_linear("quantize_per_channel", x, s, zeros, y);
+  quern::detail::check_scales<Code>("quantize_per_channel", s, zeros);
   quern::detail::for_each_scale("quantize_per_channel", x.extents, s.extents, x.extents.rank > 0 ? scales.size : 1, {.axis = axis},
                                 [&](index_t first, index_t count, index_t c) {
     quantize_as<Engine, Code>(view(x.data + first, count), {static_cast<float>(scales[c]), static_cast<std::int32_t>(zero_points.data == nullptr ? 0 : zero_points[c])},
@@ -102,10 +104,10 @@ inline learnable_gradients fake_quantize_learnable_backward(vector_view<float co
   if (!(scale > 0) || !is_finite(scale)) fail(errc::scale, "fake_quantize_learnable_backward: the scale is ", static_cast<double>(scale), "; it must be positive and finite.");
   learnable_gradients g;
   for (index_t i = 0; i < x.size; ++i) {
-    auto const r = convention::pytorch::fake_quantize_learnable(x[i], scale, zero_point, qmin, qmax);
-    dx[i] = dy[i] * r.dx;
-    g.scale += static_cast<double>(rounded(rounded(dy[i] * r.dscale) * grad_factor));
-    g.zero_point += static_cast<double>(rounded(rounded(dy[i] * r.dzero_point) * grad_factor));
+    auto const r = convention::pytorch::fake_quantize_learnable(x[i], scale, zero_point, qmin, qmax, dy[i]);
+    dx[i] = r.dx;
+    g.scale += static_cast<double>(rounded(r.dscale * grad_factor));
+    g.zero_point += static_cast<double>(rounded(r.dzero_point * grad_factor));
   }
   return g;
 }

@@ -190,7 +190,7 @@ int quern_dequantize_linear(char const* type, char const* real, int32_t const* x
       if (zero_points != nullptr) zero = narrowed<storage>(zero_points, of_scales.size());
       onnx::quantize_attributes const a{.axis = 1, .block_size = block > 0 ? block : 0};
       auto const run = [&](auto s_data, auto y_data) {
-        onnx::dequantize_linear(nd(q.data(), all), nd(s_data, of_scales), nd(static_cast<storage const*>(zero.empty() ? nullptr : zero.data()), of_scales), nd(y_data, all), a);
+        onnx::dequantize_linear<convention::onnx_runtime>(nd(q.data(), all), nd(s_data, of_scales), nd(static_cast<storage const*>(zero.empty() ? nullptr : zero.data()), of_scales), nd(y_data, all), a);
       };
       if (std::string(real) == "f32") return run(scales, y);
       auto const hs = as_real<half>(scales, of_scales.size());

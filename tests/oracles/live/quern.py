@@ -59,12 +59,17 @@ def floats(a):
 
 
 class table:
-    """Sums up comparisons by operator and prints them."""
+    """Sums up comparisons by operator and prints them. An operator with fewer than 100,000 cases is a failure of the oracle,
+    unless `few` says why it has no more."""
+
+    enough = 100000
 
     def __init__(self, system):
-        self.system, self.rows, self.examples = system, {}, {}
+        self.system, self.rows, self.examples, self.few = system, {}, {}, {}
 
-    def compare(self, operator, got, want, detail="", tolerance=None):
+    def compare(self, operator, got, want, detail="", tolerance=None, few=None, inputs=None):
+        if few:
+            self.few[operator] = few
         got, want = np.asarray(got), np.asarray(want)
         if got.shape != want.shape:
             raise RuntimeError(f"{operator}: shapes {got.shape} and {want.shape}")
@@ -79,13 +84,19 @@ class table:
         row[1] += int(wrong.sum())
         if wrong.any() and operator not in self.examples:
             i = np.flatnonzero(wrong.ravel())[0]
-            self.examples[operator] = f"{detail} element {i}: quern {got.ravel()[i]!r}, {self.system} {want.ravel()[i]!r}"
+            at = "" if inputs is None else f" of {np.ravel(inputs)[i]!r}"
+            self.examples[operator] = f"{detail} element {i}{at}: quern {got.ravel()[i]!r}, {self.system} {want.ravel()[i]!r}"
 
     def finish(self):
         bad = 0
         for operator, (cases, wrong) in self.rows.items():
             print(f"{self.system:<24} {operator:<42} {cases:>9} {wrong:>9}")
             bad += wrong
+            if cases < self.enough and operator not in self.few:
+                print(f"  {operator} has fewer than {self.enough} cases")
+                bad += 1
+        for operator, text in self.few.items():
+            print(f"  {operator}: {text}")
         for operator, text in self.examples.items():
             print(f"  first of {operator}: {text}")
         sys.exit(1 if bad else 0)

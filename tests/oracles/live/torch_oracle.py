@@ -81,43 +81,51 @@ def fake_quantize():
             got = np.zeros(x.shape, np.float32)
             q.fake_quantize_channel(x, rows, cols, scales, zeros, lo, hi, got)
             result.compare("fake_quantize_per_channel forward", got, want.numpy(), f"{lo}..{hi}")
-            x = random.normal(0, 60 * s, 4000).astype(np.float32)
-            dy = random.normal(0, 1, 4000).astype(np.float32)
-            t = torch.from_numpy(x).requires_grad_()
-            st, zt = torch.tensor([s], dtype=torch.float32, requires_grad=True), torch.tensor([float(z)], requires_grad=True)
-            y = torch._fake_quantize_learnable_per_tensor_affine(t, st, zt, lo, hi, 0.25)
-            y.backward(torch.from_numpy(dy))
-            dx, ds, dz = np.zeros(x.size, np.float32), ctypes.c_double(), ctypes.c_double()
-            q.learnable(x, dy, x.size, float(s), float(z), lo, hi, 0.25, dx, ctypes.byref(ds), ctypes.byref(dz))
-            result.compare("fake_quantize_learnable dx", dx, t.grad.numpy(), f"scale {s} zero {z}")
-            # PyTorch sums in float32 in an order of its own: the sums agree to its rounding, 1e-5 of the terms' magnitude.
-            size = 1e-5 * (np.abs(dy).sum() * max(abs(lo - z), abs(hi - z)) * 0.25 + 1)
-            result.compare("fake_quantize_learnable sums (1e-5)", np.array([ds.value, dz.value]), np.array([st.grad.item(), zt.grad.item()]), f"scale {s}", tolerance=size)
+        # Learnable: a scale and a zero point of its own for each of many small tensors; of one element: no sums, every bit counts.
+        for rows, n in ((12600, 1), (12600, 16)):
+            scales, zeros = floats([scale_of() for _ in range(rows)]), floats(random.integers(lo, hi + 1, rows))
+            x = random.normal(0, 60, (rows, n)) * scales[:, None]
+            ties = (random.integers(lo - hi, hi - lo, (rows, n)) + 0.5) * scales[:, None].astype(np.float64)
+            x = np.where(random.random((rows, n)) < 0.5, x, ties).astype(np.float32)
+            dy = random.normal(0, 1, (rows, n)).astype(np.float32)
+            dx, want_dx = np.zeros((rows, n), np.float32), np.zeros((rows, n), np.float32)
+            sums, want_sums = np.zeros((2, rows)), np.zeros((2, rows))
+            for r in range(rows):
+                t = torch.from_numpy(x[r]).requires_grad_()
+                st, zt = torch.tensor([scales[r]], requires_grad=True), torch.tensor([zeros[r]], requires_grad=True)
+                torch._fake_quantize_learnable_per_tensor_affine(t, st, zt, lo, hi, 0.25).backward(torch.from_numpy(dy[r]))
+                want_dx[r], want_sums[0, r], want_sums[1, r] = t.grad.numpy(), st.grad.item(), zt.grad.item()
+            q.learnable(x, dy, rows, n, scales, zeros, lo, hi, 0.25, dx, sums[0], sums[1])
+            result.compare("fake_quantize_learnable dx", dx + 0, want_dx + 0, f"{lo}..{hi}")
+            if n == 1:
+                result.compare("fake_quantize_learnable dscale, dzero", floats(sums) + 0, floats(want_sums) + 0, f"{lo}..{hi}")
+            else:  # PyTorch sums in float32 in an order of its own: the sums agree to its rounding, 1e-6 of the terms' magnitude
+                size = 1e-6 * (np.abs(dy).sum(1) * np.maximum(np.abs(lo - zeros), np.abs(hi - zeros)) * 0.25 + 1)
+                result.compare("fake_quantize_learnable sums (to 1e-6)", sums, want_sums, f"{lo}..{hi}", tolerance=np.stack([size, size]))
 
 
 def observers():
+    """Each channel of a per-channel observer is a case: its arithmetic is that of the per-tensor one."""
     from torch.ao.quantization import observer
-    n = 3000
+    n = 60000
     lo = -np.abs(random.normal(0, 1, n) * 10.0 ** random.integers(-9, 3, n)).astype(np.float32)
     hi = np.abs(random.normal(0, 1, n) * 10.0 ** random.integers(-9, 3, n)).astype(np.float32)
     lo[::7], hi[::5] = 0, 0
     lo[::11] = hi[::11] / 2
+    mn, mx = np.minimum(lo, hi), np.maximum(lo, hi)
     for name, (dtype, qmin, qmax) in TYPES.items():
-        for scheme, affine in ((torch.per_tensor_affine, True), (torch.per_tensor_symmetric, False)):
-            o = observer.MinMaxObserver(dtype=dtype, qscheme=scheme)
+        for scheme, affine in ((torch.per_channel_affine, True), (torch.per_channel_symmetric, False)):
+            o = observer.PerChannelMinMaxObserver(ch_axis=0, dtype=dtype, qscheme=scheme)
+            o(torch.from_numpy(np.stack([lo, hi], 1)))
+            want_s, want_z = (v.numpy() for v in o.calculate_qparams())
             s, z = np.zeros(n, np.float32), np.zeros(n, np.int32)
-            want_s, want_z = np.zeros(n, np.float32), np.zeros(n, np.int32)
-            for i in range(n):
-                a, b = o._calculate_qparams(torch.tensor(min(lo[i], hi[i])), torch.tensor(max(lo[i], hi[i])))
-                want_s[i], want_z[i] = a.item(), int(b.item())
-            mn, mx = np.minimum(lo, hi), np.maximum(lo, hi)
             if affine:
                 q.choose("pytorch", name, mn, mx, n, s, z)
             else:
                 q.choose_symmetric(mn, mx, n, qmin, qmax, 128 if name == "u8" else 0, s, z)
             kind = "affine" if affine else "symmetric"
             result.compare(f"observer parameters {name} {kind}", s, want_s)
-            result.compare(f"observer parameters {name} {kind}", z, want_z)
+            result.compare(f"observer parameters {name} {kind}", z, want_z.astype(np.int32))
 
 
 def tensor(c, s, z, signed=False):
@@ -127,32 +135,36 @@ def tensor(c, s, z, signed=False):
 def elementwise(engine):
     torch.backends.quantized.engine = engine
     system = {"qnnpack": "pytorch_qnnpack", "onednn": "pytorch_onednn", "none": "pytorch"}[engine]
-    for _ in range(14):
-        n = 8000
-        a, b = codes(0, 255, n), codes(0, 255, n)
-        sa, sb, sy = scale_of(), scale_of(), scale_of()
-        if engine == "qnnpack" and not 2.0**-14 <= max(sa / sy, sb / sy) < 2.0**8:
-            continue
-        za, zb, zy = (int(random.integers(0, 256)) for _ in range(3))
-        ta, tb = tensor(a, sa, za), tensor(b, sb, zb)
-        for op, function in (("add", torch.ops.quantized.add), ("mul", torch.ops.quantized.mul)):
-            want = function(ta, tb, sy, zy).int_repr().numpy().astype(np.int32)
-            y = np.zeros(n, np.int32)
-            q.binary(system, op, "u8", ints(a), ints(b), n, n, quantized(sa, za), quantized(sb, zb), quantized(sy, zy), y)
-            result.compare(f"quantized::{op} {engine}", y, want, f"{sa},{za} {sb},{zb} -> {sy},{zy}")
-    for _ in range(10):
+    for kind in ("u8", "s8"):
+        signed, (_, lo, hi) = kind == "s8", TYPES[kind]
+        if signed and engine == "qnnpack":
+            continue  # its kernels take quint8 alone
+        for i in range(14):
+            n = 16000
+            a, b = codes(lo, hi, n), codes(lo, hi, n)
+            sa, sb, sy = scale_of(), scale_of(), scale_of()
+            if engine == "qnnpack" and not 2.0**-14 <= max(sa / sy, sb / sy) < 2.0**8:
+                continue
+            za, zb, zy = (int(random.integers(lo, hi + 1)) for _ in range(3))
+            ta, tb = tensor(a, sa, za, signed), tensor(b, sb, zb, signed)
+            for op, function in (("add", torch.ops.quantized.add), ("mul", torch.ops.quantized.mul)):
+                want = function(ta, tb, sy, zy).int_repr().numpy().astype(np.int32)
+                y = np.zeros(n, np.int32)
+                q.binary(system, op, kind, ints(a), ints(b), n, n, quantized(sa, za), quantized(sb, zb), quantized(sy, zy), y)
+                result.compare(f"quantized::{op} {kind} {engine}", y, want, f"{sa},{za} {sb},{zb} -> {sy},{zy}")
+    for _ in range(24):
         n, c, h, w, k, stride, pad = 2, 6, 31, 30, int(random.integers(2, 5)), int(random.integers(1, 3)), int(random.integers(0, 2))
         s, z = scale_of(), int(random.integers(0, 256))
         x = codes(0, 255, n * c * h * w).reshape(n, c, h, w)
         if engine != "qnnpack":
             want = torch.nn.functional.avg_pool2d(tensor(x, s, z), k, stride, pad, count_include_pad=False).int_repr().numpy().astype(np.int32)
             y = np.zeros(want.shape, np.int32)
-            q.average_pool(system, "u8", ints(x), n, c, h, w, k, stride, pad, quantized(s, z), quantized(s, z), 0, want.shape[2], want.shape[3], y)
+            q.average_pool(system, "u8", 0, ints(x), n, c, h, w, k, stride, pad, quantized(s, z), quantized(s, z), 0, want.shape[2], want.shape[3], y)
             result.compare(f"avg_pool2d {engine}", y, want, f"kernel {k} zero {z}")
         else:
             want = torch.nn.functional.avg_pool2d(tensor(x, s, z), k, stride, 0, count_include_pad=False).int_repr().numpy().astype(np.int32)
             y = np.zeros(want.shape, np.int32)
-            q.average_pool(system, "u8", ints(x), n, c, h, w, k, stride, 0, quantized(s, z), quantized(s, z), 0, want.shape[2], want.shape[3], y)
+            q.average_pool(system, "u8", 0, ints(x), n, c, h, w, k, stride, 0, quantized(s, z), quantized(s, z), 0, want.shape[2], want.shape[3], y)
             result.compare(f"avg_pool2d {engine}", y, want, f"kernel {k} zero {z}")
 
 
@@ -192,7 +204,7 @@ class geometry(ctypes.Structure):
 
 def convolution(engine):
     torch.backends.quantized.engine = engine
-    for i in range(60):
+    for i in range(100):
         groups = int(random.choice([1, 1, 2, 4]))
         c, o = groups * int(random.integers(1, 7)), groups * int(random.integers(1, 9))
         n, h, w, kh, kw = 2, int(random.integers(7, 20)), int(random.integers(7, 20)), int(random.integers(1, 4)), int(random.integers(1, 4))

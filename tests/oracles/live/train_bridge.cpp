@@ -53,20 +53,26 @@ int quern_train_lsq(char const* code, float const* x, long n, scale_and_zero p, 
     parameters[1] = static_cast<float>(g.zero_point);
   });
 }
-/// MovingAverageMinMaxObserver and MinMaxObserver over `batches` of equal length; ranges and parameters: 2 x {min, max, scale, zero_point}.
-int quern_train_observers(float const* x, long batches, long n, float constant, float* out) {
-  calibrate::moving_average average(constant);
-  real_range all;
-  for (long b = 0; b < batches; ++b) {
-    average.observe(view(x + b * n, n));
-    real_range const r = calibrate::extremes(view(x + b * n, n));
-    all = {r.min < all.min ? r.min : all.min, r.max > all.max ? r.max : all.max};
-  }
-  real_range const ranges[] = {average.range(), all};
-  for (int k = 0; k < 2; ++k) {
-    auto const p = convention::pytorch::calculate_qparams(ranges[k], 0, 255);
-    float const row[] = {ranges[k].min, ranges[k].max, p.scale, static_cast<float>(p.zero_point)};
-    for (int i = 0; i < 4; ++i) out[4 * k + i] = row[i];
+/// MovingAverageMinMaxObserver and MinMaxObserver of each of `rows` series of `batches` x n values; ranges and parameters, for each row
+/// 2 x {min, max, scale, zero_point}.
+int quern_train_observers(float const* x, long rows, long batches, long n, float constant, float* out) {
+  for (long row = 0; row < rows; ++row) {
+    calibrate::moving_average average(constant);
+    real_range all;
+    for (long b = 0; b < batches; ++b) {
+      auto const batch = view(x + (row * batches + b) * n, n);
+      average.observe(batch);
+      real_range const r = calibrate::extremes(batch);
+      all = {r.min < all.min ? r.min : all.min, r.max > all.max ? r.max : all.max};
+    }
+    real_range const ranges[] = {average.range(), all};
+    for (real_range const& r : ranges) {
+      auto const p = convention::pytorch::calculate_qparams(r, 0, 255);
+      *out++ = r.min;
+      *out++ = r.max;
+      *out++ = p.scale;
+      *out++ = static_cast<float>(p.zero_point);
+    }
   }
   return 0;
 }
