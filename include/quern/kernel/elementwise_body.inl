@@ -13,13 +13,13 @@ struct bounded_double_rounding {
 
   QUERN_INLINE explicit bounded_double_rounding(typename P::parameters p)
       : multiplier(broadcast(p.multiplier)),
-        factor(broadcast(std::int32_t{2} << left_shift(P{}, p))),
+        factor(broadcast(std::int32_t{1} << left_shift(P{}, p))),
         half(broadcast(right_shift(P{}, p) > 0 ? 1 << (right_shift(P{}, p) - 1) : 0)),
         right(count_of(right_shift(P{}, p))),
         sign(count_of(right_shift(P{}, p) > 0 ? 31 : 32)) {}
   QUERN_INLINE i32s divided(i32s v) const { return sra(sub(add(v, half), srl(v, sign)), right); }
   QUERN_INLINE i32s operator()(i32s x) const {
-    return divided(high_halves(add(mul_wide(mul_low(x, factor), multiplier), broadcast_wide(std::int64_t{1} << 31))));
+    return divided(high_halves_of_double(add(mul_wide(mul_low(x, factor), multiplier), broadcast_wide(std::int64_t{1} << 30))));
   }
 };
 
