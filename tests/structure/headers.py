@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every header of quern compiles alone, without a warning: its own includes suffice. And none of them runs code before main.
+"""Every header of quern compiles alone, without a warning: its own includes suffice. All in one file compile without exceptions
+and RTTI, and run no code before main.
 
 The compiler's vector intrinsics, which take longer to read than any header of quern, are read once and kept precompiled.
 """
@@ -34,7 +35,7 @@ def nothing_before_main(headers):
     """All headers in one object, which must have no table of initializers. Eigen's headers are another project's matter."""
     source, result = work / "all.cpp", work / "all.o"
     source.write_text("".join(f'#include "{h}"\n' for h in headers if h.parent.name not in ("eigen", "compress")))
-    code, output = toolchain.run(base + before + ["-O0", "-c", str(source), "-o", str(result)])
+    code, output = toolchain.run(base + ["-fno-exceptions", "-fno-rtti", "-O0", "-c", str(source), "-o", str(result)])
     if code != 0:
         return f"all headers in one file:\n{output[:3000]}"
     sections = toolchain.run(["objdump", "-h", str(result)])[1]
