@@ -330,6 +330,16 @@ TEST_CASE("the entropy search equals the specification's own loops", "[calibrate
     CHECK(got.divergence == Approx(want.divergence).margin(1e-12));
     CHECK(h.entropy_amax() == Approx(static_cast<double>(want.bins) * h.width()));
   }
+  for (std::size_t n : {9u, 256u, 1023u}) {  // the weights of a filter: no distribution, nothing is clipped
+    histogram small;
+    small.observe(of(normal(n, static_cast<unsigned>(n))));
+    CHECK(by_entropy{}.range<symmetric<>>(small) == small.range());
+  }
+  auto tails = normal(100000, 1);
+  for (float& v : tails) v = v * v * v;
+  histogram many;
+  many.observe(of(tails));
+  CHECK(by_entropy{}.range<symmetric<>>(many).max < many.range().max);
   std::vector<std::uint64_t> few(100, 1), none(300, 0);
   CHECK(refusal([&] { entropy_threshold(vector_view<std::uint64_t const>(view(few))); }).find("at least first_candidate") != std::string::npos);
   CHECK(refusal([&] { entropy_threshold(vector_view<std::uint64_t const>(view(none))); }).find("all counts are 0") != std::string::npos);

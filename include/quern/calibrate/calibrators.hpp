@@ -130,7 +130,8 @@ struct by_percentile {
   }
 };
 
-/// NVIDIA's entropy calibration (entropy.hpp), on |x|.
+/// NVIDIA's entropy calibration (entropy.hpp), on |x|. Fewer than 8 values a level are no distribution to compare with: the divergence
+/// is then that of single values in empty bins, and its minimum anywhere (26 dB for the 9 weights of a filter). All of them are kept.
 struct by_entropy {
   static constexpr char const* name = "entropy";
   template <scheme S>
@@ -147,6 +148,7 @@ struct by_entropy {
     o.bits = bits;
     o.first_candidate = index_t{1} << (bits - 1);
     if (o.first_candidate > size || detail::magnitude_of(data) == 0) return data;  // as fine as the bins: nothing to decide
+    if (h.count() < (std::int64_t{8} << (bits - 1))) return data;
     auto const best = entropy_threshold(vector_view<std::uint64_t const>{counts.data(), size, 1}, o);
     return detail::around_zero(static_cast<double>(best.bins) * h.width(), data);
   }
@@ -195,7 +197,8 @@ struct by_lp {
     double least = 0;
     real_range best = data;
     for (int percent = 100; percent >= static_cast<int>(100 * lowest + 0.5); --percent) {
-      real_range const candidate{static_cast<float>(data.min * percent / 100), static_cast<float>(data.max * percent / 100)};
+      float const hundredths = static_cast<float>(percent);
+      real_range const candidate{data.min * hundredths / 100, data.max * hundredths / 100};
       double const e = error(h, s, candidate, percent == 100 ? __builtin_inf() : least);
       if (percent == 100 || e < least) least = e, best = candidate;
     }
