@@ -272,3 +272,39 @@ TEST_CASE("AdaRound never does worse than rounding and learns to do better", "[c
   row_major_matrix const diagonal = row_major_matrix::Identity(24, 24);
   CHECK(adaround(w.view(), diagonal, {4, true, 0}, {.iterations = 50}).error <= adaround(w.view(), diagonal, {4, true, 0}, {.iterations = 50}).rounded_error);
 }
+
+TEST_CASE("one scale for all channels costs each of them 20 log10 of what its range lacks; a scale each costs nothing", "[compress][per_channel]") {
+  index_t const channels = 32, size = 1152;
+  struct row {
+    double ratio, mean, worst;
+  };
+  for (row want : {row{1, 39.9, 39.6}, {4, 35.9, 29.6}, {16, 30.2, 18.3}, {64, 24.2, 5.8}, {256, 18.4, 0.0}}) {
+    double mean = 0, mean_own = 0, worst = 0;
+    int const seeds = 10;
+    for (unsigned seed = 0; seed < seeds; ++seed) {
+      matrix w = gaussian(channels, size, seed);
+      for (index_t c = 0; c < channels; ++c)
+        for (index_t j = 0; j < size; ++j) w(c, j) *= static_cast<float>(std::pow(want.ratio, static_cast<double>(c) / 31));
+      quantized_weights const whole = round_to_nearest({w.values.data(), 1, channels * size, channels * size, 1}, {8, true, 0});
+      quantized_weights const each = round_to_nearest(w.view(), {8, true, 0});
+      double least = 1e9;
+      for (index_t c = 0; c < channels; ++c) {
+        double signal = 0, with_one = 0, with_own = 0;
+        for (index_t j = 0; j < size; ++j) {
+          double const v = w(c, j), a = whole(0, c * size + j) - v, b = each(c, j) - v;
+          signal += v * v, with_one += a * a, with_own += b * b;
+        }
+        double const one = 10 * std::log10(signal / with_one), own = 10 * std::log10(signal / with_own);
+        if (one > 12) CHECK(own - one == Approx(20 * std::log10(whole.scales[0] / each.scales[c])).margin(0.6));
+        mean += one / static_cast<double>(channels) / seeds;
+        mean_own += own / static_cast<double>(channels) / seeds;
+        least = std::min(least, one);
+      }
+      worst += least / seeds;
+    }
+    INFO("ratio " << want.ratio << ": mean " << mean << " dB, worst channel " << worst);
+    CHECK(mean == Approx(want.mean).margin(0.4));
+    CHECK(mean_own == Approx(42).margin(0.4));
+    CHECK(worst == Approx(want.worst).margin(0.4));
+  }
+}
