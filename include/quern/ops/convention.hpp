@@ -37,14 +37,19 @@ struct layer_params {
 /// A layer whose multipliers are computed: prepare_layer<C>() once, then gemm, conv2d and depthwise_conv2d as often as you like. Looks
 /// at the memory that `params` looks at.
 template <class C>
-struct prepared_layer {
-  using convention_type = C;
-  layer_params params{};
-  buffer<typename C::rescaling::parameters> each{};  ///< one, or one an output channel
-};
+struct prepared_layer;
 
 namespace detail {
 inline namespace QUERN_ABI {
+
+/// pytorch_onednn adds the zero point before it rounds, and a bias before the scale.
+template <class C>
+inline constexpr bool is_onednn = std::is_same_v<C, convention::pytorch_onednn>;
+/// What the accumulators of a layer go through.
+template <class C>
+using layer_rescaling = std::conditional_t<is_onednn<C>, rescale::onednn, typename C::rescaling>;
+template <class C>
+using layer_parameters = typename layer_rescaling<C>::parameters;
 
 /// Conventions whose quantize is quern's own with NaN as the lowest code.
 template <class C>
@@ -53,12 +58,20 @@ inline constexpr bool saturates_plainly = C::nan == convention::nan_code::lowest
 template <class C>
 inline constexpr bool narrow_codes = std::is_same_v<C, convention::model_optimizer>;
 
-/// The accumulators' rescale parameters: one, or one for each of `n` output channels.
+/// The accumulators' rescale parameters: one, or one for each of `n` output channels. `real_bias`: oneDNN's, in real units; else its
+/// bias is p.bias, as the others' is.
 template <class C>
-buffer<typename C::rescaling::parameters> layer_rescale(layer_params const& p, index_t n) {
-  buffer<typename C::rescaling::parameters> each(p.weight_scale.single() ? 1 : n);
-  for (index_t j = 0; j < each.size(); ++j)
-    each[j] = C::rescaling::from_real(static_cast<double>(C::effective_scale(p.src.scale, p.weight_scale[j], p.dst.scale)));
+buffer<layer_parameters<C>> layer_rescale(layer_params const& p, index_t n, [[maybe_unused]] vector_view<float const> real_bias = {}) {
+  bool const biased = is_onednn<C> && (p.bias.size > 0 || real_bias.size > 0);
+  buffer<layer_parameters<C>> each(p.weight_scale.single() && !biased ? 1 : n);
+  for (index_t j = 0; j < each.size(); ++j) {
+    if constexpr (is_onednn<C>) {
+      auto const stage = C::template output_stage<u8>(p.src.scale, p.weight_scale[j], p.dst, convention::limits_of<u8>, real_bias.size > 0 ? real_bias[j] : 0.0f);
+      each[j] = {stage.scale, p.bias.size > 0 ? static_cast<float>(p.bias[j]) : stage.bias, stage.zero_point};
+    } else {
+      each[j] = C::rescaling::from_real(static_cast<double>(C::effective_scale(p.src.scale, p.weight_scale[j], p.dst.scale)));
+    }
+  }
   return each;
 }
 
@@ -72,61 +85,24 @@ inline void check_layer(char const* op, layer_params const& p, index_t n) {
     fail(errc::shape, op, ": weight_scale has ", p.weight_scale.size, " values, the weights ", n, " outputs; there must be one, or one for each.");
   if (p.weight_scale.size > 0 && p.weight_scale.each == nullptr) fail(errc::null, op, ": weight_scale is null.");
   for (index_t j = 0; j < (p.weight_scale.single() ? 1 : n); ++j) check("weight_scale", p.weight_scale[j]);
-}
-
-/// pytorch_onednn adds the zero point before it rounds, and a bias before the scale.
-template <class C>
-inline constexpr bool is_onednn = std::is_same_v<C, convention::pytorch_onednn>;
-
-struct onednn_functor {
-  static constexpr bool present = true;
-  convention::detail::onednn_stage const* each = nullptr;
-  index_t step = 0;  ///< 0: one stage for all columns
-  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t acc, index_t, index_t j) const noexcept { return each[j * step](acc); }
-};
-
-/// Runs `run(epilogue)` with the stages of oneDNN; `bias` in real units, or p.bias in steps of the accumulator.
-template <class Dst, class Run>
-void with_onednn(layer_params const& p, vector_view<float const> bias, index_t n, Run const& run) {
-  using c = convention::pytorch_onednn;
-  bool const one = p.weight_scale.single() && bias.size == 0 && p.bias.size == 0;
-  buffer<convention::detail::onednn_stage> each(one ? 1 : n);
-  for (index_t j = 0; j < each.size(); ++j) {
-    each[j] = c::output_stage<code_of_t<Dst>>(p.src.scale, p.weight_scale[j], p.dst, convention::limits_of<code_of_t<Dst>>, bias.size != 0 ? bias[j] : 0.0f);
-    if (bias.size == 0 && p.bias.size != 0) each[j].bias = static_cast<float>(p.bias[j]);
-  }
-  auto const common = [&](auto& e) {
-    e.lhs_zero_point = p.src.zero_point;
-    e.rhs_zero_point = p.weight_zero_point;
-    if (p.clamped.min > -2147483647 - 1) e.min = p.clamped.min;
-    if (p.clamped.max < 2147483647) e.max = p.clamped.max;
-  };
-  if (bias.size == 0 && p.bias.size == 0) {  // to_real's own bias, which is added behind the scale, holds the zero point
-    buffer<float> scales(each.size()), zero_points(n, static_cast<float>(p.dst.zero_point));
-    for (index_t j = 0; j < each.size(); ++j) scales[j] = each[j].scale;
-    epilogue<to_real> e{};
-    common(e);
-    e.rescale = {.cols = one ? one_or_each<float>(scales[0]) : one_or_each<float>(vector_view<float const>{scales.data(), n, 1}),
-                 .bias = {zero_points.data(), n, 1}};
-    return run(e);
-  }
-  epilogue<no_rescale, no_residual, onednn_functor> e{};
-  common(e);
-  e.then = {each.data(), one ? 0 : 1};
-  run(e);
+  if (p.bias.size != 0 && p.bias.size != n)
+    fail(errc::shape, op, ": bias has ", p.bias.size, " elements, the weights ", n, " outputs; there must be none, or one for each.");
+  if (p.bias.size != 0 && p.bias.data == nullptr) fail(errc::null, op, ": bias is null.");
 }
 
 template <class C>
-auto layer_epilogue(layer_params const& p, buffer<typename C::rescaling::parameters> const& each) {
-  epilogue<typename C::rescaling> e{};
+auto layer_epilogue(layer_params const& p, buffer<layer_parameters<C>> const& each) {
+  epilogue<layer_rescaling<C>> e{};
   e.lhs_zero_point = p.src.zero_point;
   e.rhs_zero_point = p.weight_zero_point;
-  e.bias = p.bias;
-  if (p.weight_scale.single())
+  if (each.size() == 1)
     e.rescale = each[0];
   else
-    e.rescale = vector_view<typename C::rescaling::parameters const>{each.data(), each.size(), 1};
-  e.dst_zero_point = p.dst.zero_point;
+    e.rescale = vector_view<layer_parameters<C> const>{each.data(), each.size(), 1};
+  if constexpr (!is_onednn<C>) {
+    e.bias = p.bias;
+    e.dst_zero_point = p.dst.zero_point;
+  }
   if (p.clamped.min > -2147483647 - 1) e.min = p.clamped.min;
   if (p.clamped.max < 2147483647) e.max = p.clamped.max;
   return e;
@@ -141,6 +117,13 @@ constexpr convention::limits within(convention::limits l) noexcept {
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail
+
+template <class C>
+struct prepared_layer {
+  using convention_type = C;
+  layer_params params{};
+  buffer<detail::layer_parameters<C>> each{};  ///< one, or one an output channel
+};
 
 inline constexpr convention::limits no_limits{-2147483647 - 1, 2147483647};
 
@@ -191,19 +174,14 @@ void dequantize_as(vector_view<T const> src, convention::affine p, vector_view<f
 template <convention_policy C>
 prepared_layer<C> prepare_layer(layer_params const& p, index_t outputs) {
   detail::check_layer("prepare_layer", p, outputs);
-  prepared_layer<C> r{p, {}};
-  if constexpr (!detail::is_onednn<C>) r.each = detail::layer_rescale<C>(p, outputs);
-  return r;
+  return {p, detail::layer_rescale<C>(p, outputs)};
 }
 
 /// dst = clamp(rescale(lhs * weights + bias) + zero_point). Otherwise as gemm(), whose errors it has, and scale.
 template <class Lhs, class Rhs, class Dst, class C>
 void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_view<Dst> dst, prepared_layer<C> const& layer,
           gemm_options const& options = {}) {
-  if constexpr (detail::is_onednn<C>)
-    detail::with_onednn<Dst>(layer.params, {}, weights.n(), [&](auto const& e) { gemm(lhs, weights, dst, e, options); });
-  else
-    gemm(lhs, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+  gemm(lhs, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
 }
 template <convention_policy C, class Lhs, class Rhs, class Dst>
 void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_view<Dst> dst, layer_params const& p,
@@ -215,10 +193,7 @@ void gemm(matrix_view<Lhs> lhs, packed_matrix_view<Rhs> const& weights, matrix_v
 template <class Src, class Weight, class Dst, class C>
 void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, prepared_layer<C> const& layer,
             gemm_options const& options = {}) {
-  if constexpr (detail::is_onednn<C>)
-    detail::with_onednn<Dst>(layer.params, {}, weights.filter.outputs, [&](auto const& e) { conv2d(src, weights, dst, e, options); });
-  else
-    conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+  conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
 }
 template <convention_policy C, class Src, class Weight, class Dst>
 void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
@@ -230,10 +205,7 @@ void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_vie
 template <class Src, class Weight, class Dst, class C>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, prepared_layer<C> const& layer,
                       gemm_options const& options = {}) {
-  if constexpr (detail::is_onednn<C>)
-    detail::with_onednn<Dst>(layer.params, {}, weights.outputs, [&](auto const& e) { depthwise_conv2d(src, weights, dst, e, options); });
-  else
-    depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+  depthwise_conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
 }
 template <convention_policy C, class Src, class Weight, class Dst>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,

@@ -141,7 +141,7 @@ void linear(matrix_view<X> x, convention::affine px, matrix_view<W> w, weight_qp
   auto const weights = pack(w.transposed());
   if constexpr (quern::detail::is_onednn<Engine>) {
     quern::detail::check_layer("linear", p, w.rows);
-    quern::detail::with_onednn<Y>(p, bias, w.rows, [&](auto const& e) { quern::gemm(x, weights, y, e, options); });
+    quern::gemm(x, weights, y, prepared_layer<Engine>{p, quern::detail::layer_rescale<Engine>(p, w.rows, bias)}, options);
   } else {
     auto const q = quantize_bias(bias, px.scale, pw);
     p.bias = {q.data(), q.size(), 1};
@@ -161,9 +161,8 @@ void conv2d(nd_view<X> x, convention::affine px, nd_view<W> w, weight_qparams co
   };
   if constexpr (quern::detail::is_onednn<Engine>) {
     quern::detail::check_layer("conv2d", p, w.extents.dim[0]);
-    quern::detail::with_onednn<Y>(p, bias, w.extents.dim[0], [&](auto const& e) {
-      run([&](auto src, auto const& weights, auto dst) { quern::conv2d(src, weights, dst, e, options); });
-    });
+    prepared_layer<Engine> const layer{p, quern::detail::layer_rescale<Engine>(p, w.extents.dim[0], bias)};
+    run([&](auto src, auto const& weights, auto dst) { quern::conv2d(src, weights, dst, layer, options); });
   } else {
     auto const q = quantize_bias(bias, px.scale, pw);
     p.bias = {q.data(), q.size(), 1};

@@ -10,6 +10,7 @@
 #include "fbgemm_fixed.hpp"
 #include "float_multiply.hpp"
 #include "gemmlowp_double.hpp"
+#include "onednn.hpp"
 #include "power_of_two.hpp"
 #include "qnnpack.hpp"
 #include "tflite_s64.hpp"
@@ -24,7 +25,7 @@ using rescales =
     type_list<rescale::gemmlowp_double, rescale::tflite_single, rescale::tflite_s64, rescale::cmsis_nn, rescale::cmsis_nn_s64,
               rescale::tvm_upward, rescale::tvm_upward_per_axis, rescale::tvm_to_nearest, rescale::fbgemm_fixed, rescale::qnnpack,
               rescale::qnnpack_precise, rescale::xnnpack_fp32, rescale::xnnpack_rndnu, rescale::xnnpack_rndnu16,
-              rescale::float_multiply<>, rescale::double_multiply<>, rescale::power_of_two<>>;
+              rescale::float_multiply<>, rescale::double_multiply<>, rescale::onednn, rescale::power_of_two<>>;
 
 /// `P::parameters` from a real scale, and an int32 from an int32 and those parameters. Stateless, constexpr, total: every x and
 /// every parameters that from_real returns give a result.

@@ -198,6 +198,25 @@ struct double_product {
   QUERN_INLINE i32s operator()(i32s x) const { return saturated(mul(to_f64(x), scale), Rounding{}); }
 };
 
+/// oneDNN's, with a bias and a zero point.
+struct biased_product {
+  f32s scale, bias, zero_point;
+  QUERN_INLINE explicit biased_product(rescale::onednn::parameters p) : biased_product(&p, 1) {}
+  QUERN_INLINE biased_product(rescale::onednn::parameters const* p, index_t n) {
+    float s[lanes], b[lanes], z[lanes];
+    for (index_t i = 0; i < lanes; ++i) {
+      auto const e = p[i < n ? i : n - 1];
+      s[i] = e.scale, b[i] = e.bias, z[i] = e.zero_point;
+    }
+    scale = load(static_cast<float const*>(s));
+    bias = load(static_cast<float const*>(b));
+    zero_point = load(static_cast<float const*>(z));
+  }
+  QUERN_INLINE i32s operator()(i32s x) const {
+    return saturated(add(mul(add(to_f32(x), bias), scale), zero_point), round_to::half_even{});
+  }
+};
+
 /// Any other policy, lane by lane.
 template <class P>
 struct lanewise_rescale {
@@ -246,6 +265,10 @@ struct rescaler_of<rescale::power_of_two<R>> {
 template <>
 struct rescaler_of<rescale::xnnpack_rndnu16> {
   using type = words_product;
+};
+template <>
+struct rescaler_of<rescale::onednn> {
+  using type = biased_product;
 };
 template <>
 struct rescaler_of<rescale::xnnpack_fp32> {
