@@ -1,5 +1,6 @@
 // fake_quantize is dequantize(quantize(x)), bit for bit, for every scheme, granularity, rounding mode, form and stride.
 #include "support/catch.hpp"
+#include "support/isas.hpp"
 
 #include <quern/train/fake_quantize.hpp>
 
@@ -69,6 +70,60 @@ TEST_CASE("fake quantization of matrices is there and back, block by block", "[t
   check_shapes<with_granularity<asymmetric<s8>, per_group<3000>>>();
 }
 
+namespace {
+// Values around every threshold between two codes, their neighbours, and what lies beyond the codes.
+std::vector<float> thresholds(float scale, std::int32_t first, std::int32_t last) {
+  std::vector<float> x = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, -NAN, 1e-40f, -1e-40f, 3.4e38f, -3.4e38f, 1e30f, -1e-30f};
+  for (std::int32_t k = first - 3; k <= last + 3; k += last - first > 300 ? 97 : 1)
+    for (double at : {k + 0.0, k + 0.5}) {
+      auto const v = static_cast<float>(at * scale);
+      for (float n : {v, std::nextafter(v, INFINITY), std::nextafter(v, -INFINITY)}) x.push_back(n);
+    }
+  return x;
+}
+template <class Scheme, class Rounding, class Form>
+void check_line(float scale, std::int32_t zero_point) {
+  params<Scheme> const p{.scale = scale, .zero_point = zero_point};
+  auto const x = thresholds(scale, Scheme::q_min - zero_point, Scheme::q_max - zero_point);
+  auto const n = static_cast<index_t>(x.size());
+  std::vector<typename Scheme::storage> codes(x.size());
+  std::vector<float> want(x.size());
+  auto const counts = quantize<Rounding, Form>(view(x), p, view(codes), {.max_isa = isa::baseline});
+  dequantize(vector_view<typename Scheme::storage const>(view(codes)), p, view(want), {.max_isa = isa::baseline});
+  INFO(scheme_name<Scheme> << " " << Rounding::name << " scale " << scale << " zero point " << zero_point);
+  support::for_each_native_isa([&](isa i) {
+    INFO(name(i));
+    for (index_t size : {n, n - 1, index_t{5}, index_t{64}}) {
+      std::vector<float> y(x.size(), 7.0f), own = x;
+      auto const seen = fake_quantize<Rounding, Form>(view(x).sub(0, size), p, view(y).sub(0, size), {.max_isa = i});
+      if (size == n) REQUIRE(seen == counts);
+      REQUIRE(std::memcmp(y.data(), want.data(), static_cast<std::size_t>(size) * 4) == 0);
+      for (index_t k = size; k < n; ++k) REQUIRE(y[static_cast<std::size_t>(k)] == 7.0f);
+      REQUIRE(fake_quantize<Rounding, Form>(view(own).sub(0, size), p, view(own).sub(0, size), {.max_isa = i}) == seen);
+      REQUIRE(std::memcmp(own.data(), want.data(), static_cast<std::size_t>(size) * 4) == 0);
+    }
+  });
+}
+template <class Rounding, class Form>
+void check_lines() {
+  // the third and fourth scale cannot be divided by in two operations; the last two are beyond what a line takes
+  for (float scale : {0.037f, 1.0f, 1.00000024f, 0.50000006f, 3.0e17f, 1e-17f, 1e-30f, 1e30f}) {
+    check_line<symmetric<s8>, Rounding, Form>(scale, 0);
+    check_line<asymmetric<u8>, Rounding, Form>(scale, 0);
+    check_line<asymmetric<u8>, Rounding, Form>(scale, 255);
+    check_line<asymmetric<s8>, Rounding, Form>(scale, -37);
+    check_line<symmetric<s4, per_tensor, narrow_range>, Rounding, Form>(scale, 0);
+    check_line<symmetric<s16>, Rounding, Form>(scale, 0);
+  }
+}
+}  // namespace
+
+TEST_CASE("fake quantization in registers: every instruction set, around every threshold, with scales of every kind", "[train][fake_quantize][every]") {
+  check_lines<round_to::half_even, divide>();
+  check_lines<round_to::half_even, reciprocal>();
+  check_lines<round_to::half_away, divide>();
+}
+
 TEST_CASE("fake quantization of vectors and tensors is there and back", "[train][fake_quantize]") {
   auto const x = values(6000);
   std::vector<float> want(x.size()), got(x.size());
@@ -117,6 +172,9 @@ TEST_CASE("fake quantization refuses what quantize refuses, before it writes", "
   CHECK_THROWS_AS(fake_quantize(view(x), params<symmetric<>>{.scale = 0}, view(y)), error);
   CHECK_THROWS_AS(fake_quantize(view(x), params<symmetric<>>{.scale = 1}, view(y).sub(0, 9)), error);
   CHECK_THROWS_AS(fake_quantize(view(x), params<asymmetric<u8>>{.scale = 1, .zero_point = 256}, view(y)), error);
+  CHECK_THROWS_AS(fake_quantize(view(y).sub(0, 9), params<symmetric<>>{.scale = 1}, view(y).sub(1, 9)), error);
+  CHECK_THROWS_AS(fake_quantize(vector_view<float const>{nullptr, 10, 1}, params<symmetric<>>{.scale = 1}, view(y)), error);
+  CHECK_THROWS_AS(fake_quantize(matrix_view<float const>{x.data(), -1, -1, -1, 1}, params<symmetric<>>{.scale = 1}, matrix_view<float>{y.data(), -1, -1, -1, 1}), error);
   CHECK(y == std::vector<float>(10, 7.0f));
   CHECK(fake_quantize(vector_view<float const>{}, params<symmetric<>>{}, vector_view<float>{}) == conversion_counts{});
 }

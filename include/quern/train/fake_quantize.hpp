@@ -3,13 +3,17 @@
 //     y = scale * (clamp(round(x / scale) + zero_point) - zero_point)          divide
 //     y = scale * (clamp(round(x * (1 / scale)) + zero_point) - zero_point)    reciprocal (PyTorch)
 //
-// It *is* dequantize(quantize(x)): both run, a block of codes at a time that never leaves the L1 cache, so that what training sees is what
-// the integer network computes, bit for bit, in every rounding mode, form and granularity. With round_to::stochastic it is
-// unbiased; gradients.hpp holds what flows back.
+// It *is* dequantize(quantize(x)), bit for bit, in every rounding mode, form and granularity, so that what training sees is what the
+// integer network computes. Floats with one scale a line are rounded in registers (fake_quantize_body.inl); for everything else both
+// conversions run, a block of codes at a time that never leaves the L1 cache. With round_to::stochastic it is unbiased; gradients.hpp
+// holds what flows back.
 #pragma once
 
 #include "../convert/dequantize.hpp"
 #include "../convert/quantize.hpp"
+
+#define QUERN_DETAIL_EACH_ISA "../train/fake_quantize_body.inl"
+#include "../simd/each_isa.inl"
 
 namespace quern::train {
 namespace detail {
@@ -41,6 +45,41 @@ inline namespace QUERN_ABI {
 /// Codes that fit the L1 cache beside what they come from and go to.
 inline constexpr index_t fake_block = 2048;
 
+template <class Form, class Rounding>
+QUERN_INLINE conversion_counts fake_quantize_line(float const* src, float* dst, index_t n, float scale, std::int32_t first, std::int32_t last, isa cap) {
+  QUERN_DETAIL_BEST(cap, fake_quantize_line<Form, Rounding>(src, dst, n, scale, first, last))
+}
+
+/// Whether lines can be rounded in registers: neighbours share a scale, and codes are those of a nearest integer.
+template <class Scheme, class Rounding, class T>
+inline constexpr bool has_lines = std::is_same_v<std::remove_const_t<T>, float> && sizeof(typename Scheme::storage) <= 2 &&
+                                  quern::detail::rounds_at_halves<Rounding> && Scheme::granularity::block(1, 2) != 1;
+
+/// Within what a line takes: products of codes and scales that neither overflow nor lose bits.
+template <class Scheme>
+bool lines_can_take(params_view p) noexcept {
+  for (index_t i = 0; i < p.count; ++i)
+    if (!(p.scale(i) >= 0x1p-60f && p.scale(i) <= 0x1p60f)) return false;
+  return true;
+}
+
+/// One scale for n neighbours, the common case. Returns false, and does nothing, where something else is to be done or said.
+template <class Rounding, class Form, class Scheme, class T>
+bool one_line(T const* x, T* y, index_t n, params_view p, isa cap, conversion_counts& counts) {
+  if constexpr (Scheme::granularity::single && has_lines<Scheme, Rounding, T>) {
+    if (n > 0 && p.count == 1 && p.scales != nullptr && (x == y ? x != nullptr : quern::detail::line_apart(x, y, n) > 0)) {
+      float const scale = p.scale(0);
+      std::int32_t const zero = p.zero_point(0);
+      if (lines_can_take<Scheme>(p) && Scheme::valid_scale(scale) && zero >= Scheme::q_min && zero <= Scheme::q_max &&
+          (!Scheme::fixed_zero_point || zero == Scheme::q_middle)) {
+        counts = fake_quantize_line<Form, Rounding>(x, y, n, scale, Scheme::q_min - zero, Scheme::q_max - zero, cap);
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 /// One piece: through codes and back.
 template <class Rounding, class Form, class Scheme, class X, class Y, class Codes, class Options>
 conversion_counts there_and_back(X x, params_view p, Codes codes, Y y, Options const& options) {
@@ -66,10 +105,25 @@ conversion_counts fake_quantize(matrix_view<T> x, Params const& params, matrix_v
   using code_type = typename scheme_type::storage;
   if (x.rows != y.rows || x.cols != y.cols)
     fail(errc::shape, "fake_quantize: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, "; they must be equal.");
-  auto const grid = grid_of<typename scheme_type::granularity>(x.rows, x.cols);
   params_view const p = params.view();
+  if (conversion_counts counts; x.rows > 0 && x.contiguous() && y.contiguous() &&
+                                detail::one_line<Rounding, Form, scheme_type>(x.data, y.data, x.rows * x.cols, p, options.max_isa, counts))
+    return counts;
+  auto const grid = grid_of<typename scheme_type::granularity>(x.rows, x.cols);
   check_params<scheme_type>(p, grid.count(), "fake_quantize");
-  if (x.empty()) return {};
+  auto const from = quern::detail::any_const(quern::detail::any_of(x));
+  auto const to = quern::detail::any_of(y);
+  if (quern::detail::check_views("fake_quantize", from, to) == quern::detail::views_check::nothing_to_do) return {};
+  if constexpr (detail::has_lines<scheme_type, Rounding, T>) {
+    if (detail::lines_can_take<scheme_type>(p)) {
+      conversion_counts counts;
+      quern::detail::for_each_line(from, to, grid, [&](float const* src, float* dst, index_t n, index_t scale, index_t, index_t) {
+        std::int32_t const zero = p.zero_point(scale);
+        counts += detail::fake_quantize_line<Form, Rounding>(src, dst, n, p.scale(scale), scheme_type::q_min - zero, scheme_type::q_max - zero, options.max_isa);
+      });
+      return counts;
+    }
+  }
   if constexpr (!rounding_mode<Rounding>) {
     buffer<code_type> codes(x.rows * x.cols);
     return detail::there_and_back<Rounding, Form, scheme_type>(x, p, matrix_view<code_type>{codes.data(), x.rows, x.cols, x.cols, 1}, y, options);
@@ -109,6 +163,9 @@ conversion_counts fake_quantize(vector_view<T> x, Params const& params, vector_v
   using granularity = typename scheme_type::granularity;
   static_assert(granularity::fits(1), "quern::train::fake_quantize: this granularity names an axis that a vector does not have.");
   if (x.size != y.size) fail(errc::shape, "fake_quantize: x has ", x.size, " values, y ", y.size, "; they must be equal.");
+  if (conversion_counts counts; x.contiguous() && y.contiguous() &&
+                                detail::one_line<Rounding, Form, scheme_type>(x.data, y.data, x.size, params.view(), options.max_isa, counts))
+    return counts;
   auto const grid = grid_of<granularity>(x.size);
   check_params<scheme_type>(params.view(), grid.count(), "fake_quantize");
   using row_granularity = typename detail::as_row<granularity>::type;
