@@ -63,7 +63,7 @@ outcome run_here(bench_case const& c) {
   outcome o;
   pin(c.threads);
   body const call = c.prepare(o.checked);
-  if (!o.checked.skipped) o.seconds = best_seconds(call);
+  if (!o.checked.skipped) o.seconds = o.checked.seconds > 0 ? o.checked.seconds : best_seconds(call);
   return o;
 }
 

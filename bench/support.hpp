@@ -23,6 +23,7 @@ struct check {
   double max_diff = 0;   ///< the largest difference
   char note[160] = {};   ///< shown beside the figures: the kernel that ran, or why nothing did
   bool skipped = false;  ///< not available here; `note` says why
+  double seconds = 0;    ///< of the fastest call, where another program has timed it; else the returned call is
 
   void say(std::string const& text) {
     std::size_t const n = std::min(text.size(), sizeof note - 1);
