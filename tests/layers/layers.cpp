@@ -196,6 +196,12 @@ TEST_CASE("long sums equal their definition, with and without a linear form", "[
       INFO(name(i) << " " << s.b);
       binary(nd(x.data(), make_shape(expected.size())), nd(z.data() + 1, make_shape(expected.size())), nd(y.data() + 1, make_shape(expected.size())), f);
       REQUIRE(std::equal(expected.begin(), expected.end(), y.begin() + 1));
+      // The form is known from now on, to short sums too; differences of the same parameters have their own.
+      binary(nd(x.data(), make_shape(1000)), nd(z.data() + 1, make_shape(1000)), nd(y.data(), make_shape(1000)), f);
+      REQUIRE(std::equal(y.begin(), y.begin() + 1000, expected.begin()));
+      auto const difference = sub<>{f.lhs_zero_point, f.rhs_zero_point, f.zero_point, f.left_shift, f.lhs, f.rhs, f.dst, f.clamped};
+      binary(nd(x.data(), make_shape(1000)), nd(z.data(), make_shape(1000)), nd(y.data(), make_shape(1000)), difference);
+      for (std::size_t k = 0; k < 1000; ++k) REQUIRE(y[k] == difference(x[k], z[k]));
 #if QUERN_X86_64
       if (i >= isa::sse41 && i < isa::neon) REQUIRE((quern::detail::proved_linear_form(i, f).shift >= 0) == s.linear);
 #endif

@@ -90,7 +90,7 @@ struct requantize {
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t x) const noexcept {
     return static_cast<std::int32_t>(
-        clamp<std::int64_t>(static_cast<std::int64_t>(Rescale::apply(x - src_zero_point, dst)) + zero_point, clamped.min, clamped.max));
+        clamp<std::int64_t>(static_cast<std::int64_t>(Rescale::apply(wrap32(static_cast<std::int64_t>(x) - src_zero_point), dst)) + zero_point, clamped.min, clamped.max));
   }
 };
 

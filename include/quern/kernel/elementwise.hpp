@@ -21,8 +21,8 @@ inline namespace QUERN_ABI {
 ///     y = floor((a A + b B + C) / 2^f)            A, B: integers of 28 bits, in halves of 14
 ///
 /// TFLite's sum rounds four times, twice with ties away from zero, so this is not the same function by construction. But there are
-/// only 65,536 pairs of codes: long tensors afford to compare all of them first, and take the linear form, which has a third of the
-/// instructions, only where it agrees with the definition on every one. It does for 99 of 100 random scales; scales in ratios of
+/// only 65,536 pairs of codes: who adds many afford to compare all of them first, and take the linear form, which has a third of
+/// the instructions, only where it agrees with the definition on every one. It does for 99 of 100 random scales; scales in ratios of
 /// small integers, whose many ties the definition's inner roundings break either way, stay with the definition.
 struct linear_form {
   std::int32_t lhs_high = 0, lhs_low = 0, rhs_high = 0, rhs_low = 0, high = 0, low = 0;
@@ -180,6 +180,43 @@ QUERN_NOINLINE linear_form proved_linear_form(isa i, F const& f) noexcept {
   }
   return {};
 }
+/// What this thread knows of a sum's form: `seen` counts the codes before a proof, which is not worth it for few.
+template <class F>
+struct kept_form {
+  F sum{};
+  index_t seen = 0;
+  isa on = isa::baseline;
+  bool tried = false;
+  linear_form form{};
+};
+template <class F>
+struct kept_forms {
+  kept_form<F> each[8] = {};
+  int next = 0;
+};
+template <class F>
+inline thread_local constinit kept_forms<F> kept_linear_forms{};
+
+/// A form for n more sums by f, if one is known or worth a search.
+template <class F>
+QUERN_NOINLINE linear_form known_linear_form(isa i, index_t n, F const& f) noexcept {
+  static_assert(std::has_unique_object_representations_v<F>);
+  auto& all = kept_linear_forms<F>;
+  kept_form<F>* k = nullptr;
+  for (auto& e : all.each)
+    if (e.seen > 0 && e.on == i && __builtin_memcmp(&e.sum, &f, sizeof(F)) == 0) k = &e;
+  if (k == nullptr) {
+    k = &all.each[all.next];
+    all.next = (all.next + 1) % 8;
+    *k = {f, 0, i, false, {}};
+  }
+  k->seen += n;
+  if (!k->tried && k->seen >= index_t{1} << 17) {  // the comparison takes as long as 80,000 sums or so
+    k->tried = true;
+    k->form = proved_linear_form(i, f);
+  }
+  return k->form;
+}
 #endif
 
 /// dst[i] = f(a[i], b[i]) over n adjacent codes.
@@ -190,10 +227,9 @@ void binary_line(isa i, T const* a, T const* b, T* dst, index_t n, F const& f) n
     if (i >= isa::sse41) {
       index_t done = 0;
       if constexpr (std::is_same_v<T, std::int8_t> && linear_slopes<F>::known) {
-        // The comparison takes as long as 80,000 sums or so.
-        if (n >= index_t{1} << 18)
-          if (linear_form const form = proved_linear_form(i, f); form.shift >= 0) {
-            done = static_cast<index_t>(-reinterpret_cast<std::uintptr_t>(dst) % 64);  // whole registers past the caches, from here on
+        if (n >= 256)
+          if (linear_form const form = known_linear_form(i, n, f); form.shift >= 0) {
+            if (n >= streaming_bytes) done = static_cast<index_t>(-reinterpret_cast<std::uintptr_t>(dst) % 64);
             exact_line(i, a, b, dst, done, f);
             done += linear_line(i, a + done, b + done, dst + done, n - done, form, f.clamped);
           }
