@@ -108,4 +108,31 @@ inline dyadic to_precision(dyadic v, int bits) {
   return {kept, v.exponent + drop};
 }
 
+inline dyadic plus(dyadic a, dyadic b) {
+  if (a.numerator == 0) return b;
+  if (b.numerator == 0) return a;
+  int const e = a.exponent < b.exponent ? a.exponent : b.exponent;
+  if (a.exponent - e > 64 || b.exponent - e > 64) throw std::logic_error("plus: too far apart");
+  return {a.numerator * pow2(a.exponent - e) + b.numerator * pow2(b.exponent - e), e};
+}
+
+/// a / b rounded to `bits` significant bits, ties to even; numerators below 2^54, b not 0.
+inline dyadic divided(dyadic a, dyadic b, int bits) {
+  if (a.numerator == 0) return {0, 0};
+  big const n = a.numerator < 0 ? -a.numerator : a.numerator, d = b.numerator < 0 ? -b.numerator : b.numerator;
+  int up = 0;
+  while (((n << up) / d) < pow2(bits + 2)) ++up;  // two bits to spare, and one that tells whether anything is left
+  big q = ((n << up) / d) * 2 + ((n << up) % d != 0);
+  if ((a.numerator < 0) != (b.numerator < 0)) q = -q;
+  return to_precision({q, a.exponent - b.exponent - up - 1}, bits);
+}
+
+/// As a float, which holds it: 24 bits, no subnormals among the uses.
+inline float to_float(dyadic v) {
+  float x = static_cast<float>(v.numerator < 0 ? -v.numerator : v.numerator);
+  for (int e = v.exponent; e > 0; --e) x *= 2;
+  for (int e = v.exponent; e < 0; ++e) x /= 2;
+  return v.numerator < 0 ? -x : x;
+}
+
 }  // namespace exact
