@@ -89,6 +89,38 @@ TEST_CASE("every minifloat code is exact and every rounding is to the nearest, t
   for_each_type<minifloats>([](auto tag) { check_format<typename decltype(tag)::type>(); });
 }
 
+TEST_CASE("the vendors' ties: away from zero, toward zero", "[codec][minifloat]") {
+  for_each_type<minifloats>([](auto tag) {
+    using f = typename decltype(tag)::type;
+    auto const values = positive_values<f>();
+    for (unsigned i = 1; i < values.size(); ++i) {
+      float const tie = static_cast<float>((values[i] + values[i - 1]) / 2);
+      for (unsigned sign : {0u, f::sign_mask}) {
+        if (f::special_codes == specials::fnuz && sign != 0 && i == 1) continue;  // it has no -0
+        float const s = sign != 0 ? -1.0f : 1.0f;
+        REQUIRE(f::encode(s * tie, overflow::saturate, ties::away) == (sign | i));
+        REQUIRE(f::encode(s * tie, overflow::saturate, ties::toward_zero) == (sign | (i - 1)));
+        for (ties t : {ties::to_even, ties::away, ties::toward_zero}) {
+          REQUIRE(f::encode(s * std::nextafter(tie, 0.0f), overflow::saturate, t) == (sign | (i - 1)));
+          REQUIRE(f::encode(s * std::nextafter(tie, 1e9f), overflow::saturate, t) == (sign | i));
+          REQUIRE(f::encode(s * static_cast<float>(values[i]), overflow::saturate, t) == (sign | i));
+        }
+      }
+    }
+  });
+  for (int q = -127; q < 127; ++q) {
+    float const tie = (static_cast<float>(q) + 0.5f) / 64.0f;
+    int const outer = q < 0 ? q : q + 1, inner = q < 0 ? q + 1 : q;
+    CHECK(static_cast<std::int8_t>(mx_int8::encode(tie, overflow::saturate, ties::away)) == outer);
+    CHECK(static_cast<std::int8_t>(mx_int8::encode(tie, overflow::saturate, ties::toward_zero)) == inner);
+    CHECK(static_cast<std::int8_t>(mx_int8::encode(tie)) == (q % 2 == 0 ? q : q + 1));
+    CHECK(static_cast<std::int8_t>(mx_int8::encode(static_cast<float>(q) / 64.0f)) == q);
+    CHECK(mx_int8::decode(static_cast<std::uint8_t>(q)) == static_cast<float>(q) / 64.0f);
+  }
+  CHECK(mx_int8::decode(0x80) == -2.0f);
+  CHECK(static_cast<std::int8_t>(mx_int8::encode(-5.0f)) == -127);
+}
+
 TEST_CASE("minifloats have the limits of their specifications", "[codec][minifloat]") {
   CHECK(float8_e4m3fn::max() == 448);
   CHECK(float8_e5m2::max() == 57344);
@@ -176,6 +208,77 @@ TEST_CASE("MX blocks take the scale of their largest value", "[codec][mx]") {
   std::vector<std::uint8_t> codes(33);
   CHECK_THROWS_AS(mx_encode<mx_int8>(vector_view<float const>(view(long_block)), view(codes)), error);
   CHECK_THROWS_AS(mx_encode<mx_int8>(vector_view<float const>(view(long_block)).sub(0, 8), view(codes).sub(0, 7)), error);
+}
+
+namespace {
+
+/// OCP's conversion from its text, in doubles: the largest power of two in the block over the element's largest power, then the nearest
+/// of all of the element's numbers.
+template <class Element>
+void check_mx_blocks(mx_scale rule, ties t) {
+  std::vector<double> values;  // of every code
+  int const codes_of = 1 << Element::total_bits;
+  double top = 0;
+  for (int c = 0; c < codes_of; ++c) {
+    double const v = static_cast<double>(Element::decode(static_cast<unsigned>(c)));
+    values.push_back(v);
+    if (std::isfinite(v) && v > top) top = v;
+  }
+  double const largest_power = std::exp2(std::floor(std::log2(top)));
+  std::uint32_t state = 77;
+  auto const next = [&] { return state = state * 1664525u + 1013904223u; };
+  for (int round = 0; round < 100; ++round) {
+    std::vector<float> x(32), y(32);
+    std::vector<std::uint8_t> codes(32);
+    double most = 0;
+    for (float& v : x) {
+      // Multiples of a quarter of a power of two: many ties at every scale.
+      v = std::ldexp(static_cast<float>(static_cast<int>(next() >> 20) - 2048), static_cast<int>(next() >> 29) - 4 - round % 20);
+      if (next() >> 30 == 0) v *= 0.37f;
+      most = std::max(most, std::fabs(static_cast<double>(v)));
+    }
+    int exponent = -127;
+    if (rule == mx_scale::floor) {
+      while (std::ldexp(largest_power, exponent + 1) <= most) ++exponent;
+    } else {
+      while (std::ldexp(top, exponent) < most) ++exponent;
+    }
+    auto const s = mx_encode<Element>(vector_view<float const>(view(x)), view(codes), rule, t);
+    REQUIRE(static_cast<int>(s.bits) == exponent + 127);
+    mx_decode<Element>(s, vector_view<std::uint8_t const>(view(codes)), view(y));
+    for (std::size_t i = 0; i < 32; ++i) {
+      double const v = std::ldexp(static_cast<double>(x[i]), -exponent), held = v > top ? top : v < -top ? -top : v;
+      double const got = values[codes[i]], error = std::fabs(got - held);
+      REQUIRE(static_cast<double>(y[i]) == std::ldexp(got, exponent));
+      for (int c = 0; c < codes_of; ++c) {
+        double const other = values[static_cast<std::size_t>(c)];
+        if (!std::isfinite(other) || std::fabs(other) > top || other == got) continue;
+        bool fine = std::fabs(other - held) >= error;
+        if (std::fabs(other - held) == error)  // a tie
+          fine = t == ties::away ? std::fabs(got) > std::fabs(other) : t == ties::toward_zero ? std::fabs(got) < std::fabs(other) : codes[i] % 2 == 0;
+        if (!fine) FAIL(v << " became " << got << ", not " << other);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("MX blocks of every element equal the specification's words, with OCP's rule and the vendors'", "[codec][mx]") {
+  for_each_type<mx_elements>([](auto tag) {
+    using e = typename decltype(tag)::type;
+    check_mx_blocks<e>(mx_scale::floor, ties::to_even);     // OCP
+    check_mx_blocks<e>(mx_scale::floor, ties::away);        // microxcaling
+    check_mx_blocks<e>(mx_scale::ceil, ties::to_even);      // Model Optimizer, MXFP8
+    check_mx_blocks<e>(mx_scale::floor, ties::toward_zero); // Model Optimizer and ggml, MXFP4
+  });
+  // Model Optimizer's and ggml's MXFP4: 0.75 becomes 0.5, OCP's 1.
+  float const x[] = {0.75f, 4.0f};
+  std::uint8_t codes[2];
+  mx_encode<float4_e2m1>(vector_view<float const>(view(x)), view(codes), mx_scale::floor, ties::toward_zero);
+  CHECK(float4_e2m1::decode(codes[0]) == 0.5f);
+  mx_encode<float4_e2m1>(vector_view<float const>(view(x)), view(codes));
+  CHECK(float4_e2m1::decode(codes[0]) == 1.0f);
 }
 
 TEST_CASE("NVFP4 scales, codes and ties are the toolkit's", "[codec][nvfp4]") {

@@ -9,7 +9,7 @@
 //     e2m3          1/2/3      1       7.5       2^-3   no         no                     OCP MXFP6
 //     e2m1          1/2/1      1         6        0.5   no         no                     OCP MXFP4, NVFP4
 //
-// @rounds  to nearest even, once, from the float; values that round beyond the largest saturate or become infinity / NaN.
+// @rounds  to nearest even (`ties` has the vendors' choices), once, from the float; values that round beyond the largest saturate or become infinity / NaN.
 // @source  OCP OFP8 1.0, OCP Microscaling Formats 1.0, ONNX float8/float4 notes. A NaN becomes -0 (code 0x8) in the formats without
 //          one, as in ONNX's e2m1 cast.
 #pragma once
@@ -29,6 +29,21 @@ enum class specials {
 
 /// What becomes of a value beyond the largest, infinity included.
 enum class overflow { saturate, to_special };
+
+/// Where a value goes that lies half-way between two codes. The standards take the even code; microxcaling's default is away from zero;
+/// ggml and Model Optimizer's MXFP4 take the smaller magnitude.
+enum class ties { to_even, away, toward_zero };
+
+/// A non-negative number of at most 2^22 to an integer.
+QUERN_INLINE constexpr unsigned nearest_unit(float units, ties t) noexcept {
+  if (t == ties::to_even) {
+    float const magic = 12582912.0f;  // 1.5 * 2^23
+    return static_cast<unsigned>(rounded(units + magic) - magic);
+  }
+  auto const below = static_cast<unsigned>(units);
+  float const rest = units - static_cast<float>(below);  // exact
+  return below + (rest > 0.5f || (rest == 0.5f && t == ties::away) ? 1u : 0u);
+}
 
 /// A float of 1 + Exponent + Mantissa bits in the low bits of a byte.
 template <int Exponent, int Mantissa, int Bias, specials Specials>
@@ -70,7 +85,7 @@ struct minifloat {
     return negative ? -value : value;
   }
 
-  QUERN_INLINE static constexpr std::uint8_t encode(float x, overflow o = overflow::saturate) noexcept {
+  QUERN_INLINE static constexpr std::uint8_t encode(float x, overflow o = overflow::saturate, ties t = ties::to_even) noexcept {
     std::uint32_t const b = bits_of<std::uint32_t>(x), a = b & 0x7fffffffu;
     unsigned const sign = (b >> 31) != 0 ? sign_mask : 0;
     if (a > 0x7f800000u) return static_cast<std::uint8_t>(not_a_number(sign));
@@ -80,11 +95,9 @@ struct minifloat {
     } else {
       int e = static_cast<int>(a >> 23) - 127;
       if (e < 1 - Bias) e = 1 - Bias;
-      // |x| in units of the last place at exponent e, to nearest even: at most 2^(Mantissa + 1), so the magic number fits.
-      // The scaling is exact unless the result is below 2^-100, which rounds to 0 either way.
-      float const units = e - Mantissa > -127 ? bits_of<float>(a) * power_of_two(Mantissa - e) : 0.0f;
-      float const magic = 12582912.0f;  // 1.5 * 2^23
-      auto const q = static_cast<unsigned>(rounded(units + magic) - magic);
+      // |x| in units of the last place at exponent e: at most 2^(Mantissa + 1). The scaling is exact unless the result is below 2^-100,
+      // which rounds to 0 either way.
+      unsigned const q = nearest_unit(e - Mantissa > -127 ? bits_of<float>(a) * power_of_two(Mantissa - e) : 0.0f, t);
       magnitude = q == 0 ? 0 : (static_cast<unsigned>(e + Bias - 1) << Mantissa) + q;  // a carry moves into the exponent by itself
     }
     if (magnitude > max_code) {

@@ -5,7 +5,14 @@
 // Because of the floor, a block whose largest value lies between the element's largest number and 2^(emax + 1) saturates there
 // (7.9 in FP4 becomes 6). mx_scale::ceil is the rule that never does (NVIDIA's, at the price of a coarser step for some blocks).
 //
-// @source  OCP Microscaling Formats (MX) 1.0, section 6.3; NVIDIA Model Optimizer for ceil.
+//     OCP                        floor   to even            mx_encode<E>(x, codes)
+//     microxcaling (default)     floor   away from zero     mx_encode<E>(x, codes, mx_scale::floor, ties::away)
+//     Model Optimizer, MXFP8     ceil    to even            mx_encode<E>(x, codes, mx_scale::ceil)
+//     Model Optimizer, MXFP4     floor   toward zero        mx_encode<float4_e2m1>(x, codes, mx_scale::floor, ties::toward_zero)
+//     ggml, MXFP4                floor   toward zero        the same numbers; it writes 0 for what becomes -0
+//
+// @source  OCP Microscaling Formats (MX) 1.0, section 6.3; microsoft/microxcaling mx/{mx_ops,elemwise_ops}.py; NVIDIA Model Optimizer
+//          modelopt/torch/quantization/qtensor; ggml-org/ggml src/ggml-quants.c.
 #pragma once
 
 #include "../core/error.hpp"
@@ -22,10 +29,10 @@ struct mx_int8 {
   static constexpr int total_bits = 8;
   std::uint8_t bits = 0;
   QUERN_INLINE static constexpr float max() noexcept { return 127.0f / 64; }
-  QUERN_INLINE static constexpr std::uint8_t encode(float x) noexcept {
+  QUERN_INLINE static constexpr std::uint8_t encode(float x, overflow = overflow::saturate, ties t = ties::to_even) noexcept {
     if (is_nan(x)) return 0;
-    float const q = x >= 2 ? 127.0f : x <= -2 ? -127.0f : static_cast<float>(nearest_integer(x * 64.0f));
-    return static_cast<std::uint8_t>(static_cast<std::int8_t>(q > 127 ? 127 : q < -127 ? -127 : q));
+    int const q = abs_of(x) >= 2 ? 127 : static_cast<int>(nearest_unit(abs_of(x) * 64.0f, t)), magnitude = q > 127 ? 127 : q;
+    return static_cast<std::uint8_t>(static_cast<std::int8_t>(x < 0 ? -magnitude : magnitude));
   }
   QUERN_INLINE static constexpr float decode(unsigned code) noexcept {
     return static_cast<float>(static_cast<std::int8_t>(code)) / 64.0f;
@@ -61,12 +68,13 @@ constexpr float8_e8m0 mx_scale_of(vector_view<float const> block, mx_scale rule 
 /// Encodes one block (up to 32 values), an element a byte, in its low bits. Elements of a NaN block are all 0.
 /// @errors capacity when codes is shorter than src; argument when src is longer than a block.
 template <class Element>
-constexpr float8_e8m0 mx_encode(vector_view<float const> src, vector_view<std::uint8_t> codes, mx_scale rule = mx_scale::floor) {
+constexpr float8_e8m0 mx_encode(vector_view<float const> src, vector_view<std::uint8_t> codes, mx_scale rule = mx_scale::floor,
+                                ties t = ties::to_even) {
   if (src.size > mx_block) fail(errc::argument, "mx_encode: src has ", src.size, " values; a block has at most ", mx_block, ".");
   if (codes.size < src.size) fail(errc::capacity, "mx_encode: codes has ", codes.size, " bytes, src ", src.size, " values; each takes one.");
   float8_e8m0 const scale = mx_scale_of<Element>(src, rule);
   int const e = static_cast<int>(scale.bits) - 127;
-  for (index_t i = 0; i < src.size; ++i) codes[i] = scale.bits == 0xff ? std::uint8_t{0} : Element::encode(ldexp_of(src[i], -e));
+  for (index_t i = 0; i < src.size; ++i) codes[i] = scale.bits == 0xff ? std::uint8_t{0} : Element::encode(ldexp_of(src[i], -e), overflow::saturate, t);
   return scale;
 }
 
