@@ -520,5 +520,7 @@ TEST_CASE("CMSIS-NN's unit-test data come out bit for bit", "[golden]") {
     for (auto const& n : names) std::printf(" %s", n.c_str());
     std::printf("\n");
   }
-  CHECK(replayed >= 170);
+  // All are seen, and each that is not replayed says why; more may be replayed one day, not fewer.
+  CHECK(files.size() == 209);
+  CHECK(replayed >= 174);
 }
