@@ -104,6 +104,13 @@ TEST_CASE("convolutions, pools, sums and products in every convention equal its 
   conv2d(src, packed, nhwc(acc.data(), 1, 4, 4, 4), epilogue<>{.lhs_zero_point = 3});
   depthwise_conv2d(src, taps, nhwc(deep.data(), 1, 4, 4, 8), epilogue<>{.lhs_zero_point = 3});
   layer_params const p{.src = {0.0625f, 3}, .weight_scale = 0.03125f, .bias = {}, .dst = {1.0f, -5}};
+  std::vector<std::int32_t> sums;
+  for (std::size_t i = 0; i < 6; ++i)
+    for (std::size_t j = 0; j < 4; ++j) {
+      std::int32_t total = 0;
+      for (std::size_t k = 0; k < 8; ++k) total += (x[i * 8 + k] - 3) * (w[k * 4 + j] + 7);
+      sums.push_back(total);
+    }
   affine const a{0.5f, 3}, b{0.25f, -7}, r{0.5f, 3};
   shape const s = make_shape(6, 6, 8);
   auto const row = make_shape(8);
@@ -112,6 +119,8 @@ TEST_CASE("convolutions, pools, sums and products in every convention equal its 
     std::vector<std::int8_t> y(acc.size()), z(deep.size()), sum(x.size()), product(x.size()), pooled(3 * 3 * 8), whole(8);
     // What each should be, once.
     auto const want_y = y_of<c>(acc), want_z = y_of<c>(deep);
+    std::vector<std::int8_t> products(2 * 3 * 4);
+    auto const want_products = y_of<c>(sums);
     std::vector<std::int8_t> want_sum(x.size()), want_product(x.size()), want_pooled(pooled.size()), want_whole(8);
     auto const plus = c::template add<s8>(a, b, r);
     auto const times = c::template mul<s8>(a, b, r, convention::limits{-20, 20});
@@ -135,6 +144,8 @@ TEST_CASE("convolutions, pools, sums and products in every convention equal its 
       expect_of(c::name, y == want_y, "conv2d");
       depthwise_conv2d<c>(src, taps, nhwc(z.data(), 1, 4, 4, 8), p);
       expect_of(c::name, z == want_z, "depthwise_conv2d");
+      batch_matmul<c>(nd(x.data(), make_shape(2, 3, 8)), affine{0.0625f, 3}, nd(w.data(), make_shape(8, 4)), affine{0.03125f, -7}, nd(products.data(), make_shape(2, 3, 4)), affine{1.0f, -5});
+      expect_of(c::name, products == want_products, "batch_matmul");
       add<c>(nd(x.data(), s), a, nd(x.data(), row), b, nd(sum.data(), s), r);
       expect_of(c::name, sum == want_sum, "add");
       mul<c>(nd(x.data(), s), a, nd(x.data(), row), b, nd(product.data(), s), r, {-20, 20});
@@ -145,6 +156,27 @@ TEST_CASE("convolutions, pools, sums and products in every convention equal its 
       expect_of(c::name, whole == want_whole, "global_average_pool");
     });
   });
+}
+
+TEST_CASE("transposed and three-dimensional convolutions take a convention", "[convention][fast]") {
+  auto const x = codes(1 * 2 * 4 * 4 * 8, 6), w = codes(4 * 2 * 3 * 3 * 8, 7);
+  layer_params const p{.src = {0.0625f, 3}, .weight_scale = 0.03125f, .bias = {}, .dst = {1.0f, -5}};
+  auto const check = [&](auto convention_tag) {
+    using c = decltype(convention_tag);
+    auto const spread = pack_transposed_conv(nhwc(w.data(), 4, 3, 3, 8), {.stride = {2, 2}});
+    std::vector<std::int32_t> acc(9 * 9 * 4), deep(1 * 2 * 2 * 4);
+    std::vector<std::int8_t> y(acc.size()), z(deep.size());
+    transposed_conv2d(nhwc(x.data(), 1, 4, 4, 8), spread, nhwc(acc.data(), 1, 9, 9, 4), epilogue<>{.lhs_zero_point = 3});
+    transposed_conv2d<c>(nhwc(x.data(), 1, 4, 4, 8), spread, nhwc(y.data(), 1, 9, 9, 4), p);
+    expect_of(c::name, y == y_of<c>(acc), "transposed_conv2d");
+    volume_view<std::int8_t const> const volume(x.data(), 1, 2, 4, 4, 8);
+    auto const solid = pack_conv(volume_view<std::int8_t const>(w.data(), 4, 2, 3, 3, 8));
+    conv3d(volume, solid, volume_view<std::int32_t>(deep.data(), 1, 1, 2, 2, 4), epilogue<>{.lhs_zero_point = 3});
+    conv3d<c>(volume, solid, volume_view<std::int8_t>(z.data(), 1, 1, 2, 2, 4), p);
+    expect_of(c::name, z == y_of<c>(deep), "conv3d");
+  };
+  check(convention::tflite{});
+  check(convention::pytorch_onednn{});
 }
 
 TEST_CASE("a layer's parameters are refused before anything is written", "[convention][fast]") {

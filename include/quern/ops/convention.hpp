@@ -17,6 +17,7 @@
 #include "../calibrate/min_max.hpp"
 #include "../convention/conventions.hpp"
 #include "../convert/quantize.hpp"
+#include "batch_matmul.hpp"
 #include "conv2d.hpp"
 #include "depthwise.hpp"
 #include "elementwise.hpp"
@@ -201,6 +202,21 @@ void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_vie
   conv2d(src, weights, dst, prepare_layer<C>(p, weights.filter.outputs), options);
 }
 
+/// Convolution of NDHWC codes. Otherwise as conv3d(), whose errors it has, and scale.
+template <convention_policy C, class Src, class Weight, class Dst>
+void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_view<Dst> dst, layer_params const& p, gemm_options const& options = {}) {
+  auto const layer = prepare_layer<C>(p, weights.filter.outputs);
+  conv3d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+}
+
+/// Transposed convolution of NHWC codes. Otherwise as transposed_conv2d(), whose errors it has, and scale.
+template <convention_policy C, class Src, class Weight, class Dst>
+void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
+                       gemm_options const& options = {}) {
+  auto const layer = prepare_layer<C>(p, weights.filter.outputs);
+  transposed_conv2d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+}
+
 /// Depthwise convolution of NHWC codes. Otherwise as depthwise_conv2d(), whose errors it has, and scale.
 template <class Src, class Weight, class Dst, class C>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, prepared_layer<C> const& layer,
@@ -211,6 +227,16 @@ template <convention_policy C, class Src, class Weight, class Dst>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& weights, tensor_view<Dst> dst, layer_params const& p,
                       gemm_options const& options = {}) {
   depthwise_conv2d(src, weights, dst, prepare_layer<C>(p, weights.outputs), options);
+}
+
+/// Products of two computed 8-bit operands, leading dimensions broadcast. Otherwise as batch_matmul(), whose errors it has, and scale.
+template <convention_policy C, class Lhs, class Rhs, class Dst>
+void batch_matmul(nd_view<Lhs> lhs, convention::affine pl, nd_view<Rhs> rhs, convention::affine pr, nd_view<Dst> dst, convention::affine py,
+                  convention::limits l = no_limits, gemm_options const& options = {}) {
+  static_assert(sizeof(Lhs) == 1 && sizeof(Rhs) == 1, "quern: batch_matmul in a convention takes 8-bit codes; the sums of 16-bit ones leave int32.");
+  detail::check_layer("batch_matmul", {.src = pl, .weight_scale = pr.scale, .bias = {}, .dst = py}, 1);
+  auto const stage = C::template output_stage<code_of_t<Dst>>(pl.scale, pr.scale, py, detail::within<Dst>(l));
+  batch_matmul(lhs, rhs, pl.zero_point, pr.zero_point, dst, [&stage](std::int64_t acc) { return stage(static_cast<std::int32_t>(acc)); }, options);
 }
 
 /// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).
