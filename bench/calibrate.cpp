@@ -1,8 +1,13 @@
-// calibrate/...: how fast observers read, beside a plain sum of the same memory.
+// calibrate/...: how fast observers read, beside reading the same memory and no more (share); how long calibrators take to decide; and
+// fake_quantize beside quantize and dequantize.
+#include "peaks.hpp"
 #include "support.hpp"
 
-#include <quern/calibrate/moving_average.hpp>
+#include <quern/calibrate/absolute_histogram.hpp>
+#include <quern/calibrate/per_channel.hpp>
 #include <quern/calibrate/recommend.hpp>
+#include <quern/calibrate/robust_min_max.hpp>
+#include <quern/calibrate/torch_histogram.hpp>
 #include <quern/train/fake_quantize.hpp>
 
 #include <memory>
@@ -18,36 +23,36 @@ std::shared_ptr<std::vector<float>> normal(index_t n) {
   return x;
 }
 
-// What reading costs: 16 independent sums, as wide as the compiler makes them.
-double read_bandwidth(index_t n) {
-  auto const x = normal(n);
-  float keep = 0;
-  double const seconds = best_seconds([&] {
-    float sum[64] = {};
-    for (index_t i = 0; i < n; i += 64)
-      for (int l = 0; l < 64; ++l) sum[l] += (*x)[static_cast<std::size_t>(i + l)];
-    asm volatile("" : : "r"(sum) : "memory");
-    keep += sum[0];
-  });
-  asm volatile("" : "+m"(keep));
-  return static_cast<double>(n) * 4 / seconds / 1e9;
+double reading(index_t n) { return read_bandwidth(static_cast<std::size_t>(n) * 4); }
+vector_view<float const> floats(std::vector<float> const& x) { return view(x); }
+void use(void const* p) { asm volatile("" : : "r"(p) : "memory"); }
+
+template <class Observer>
+void reads(char const* name, index_t n) {
+  add({.name = std::string("calibrate/") + name + "/" + std::to_string(n), .bytes = static_cast<double>(n) * 4, .peak = [n] { return reading(n); },
+       .prepare = [n](check&) -> body {
+         auto x = normal(n);
+         auto o = std::make_shared<Observer>();
+         return [x, o] {
+           o->observe(floats(*x));
+           use(o.get());
+         };
+       }});
 }
 
 void cases() {
   for (index_t const n : {index_t{1} << 12, index_t{1} << 20, index_t{1} << 24}) {
-    std::string const size = "/" + std::to_string(n);
-    auto const peak = [n] { return read_bandwidth(n); };
-    add({.name = "calibrate/extremes" + size, .bytes = static_cast<double>(n) * 4, .peak = peak, .prepare = [n](check&) -> body {
-           auto x = normal(n);
-           return [x, n] {
-             real_range const r = calibrate::extremes(vector_view<float const>{x->data(), n, 1});
-             asm volatile("" : : "r"(&r) : "memory");
-           };
-         }});
-    add({.name = "calibrate/histogram" + size, .bytes = static_cast<double>(n) * 4, .peak = peak, .prepare = [n](check& c) -> body {
+    // One after another: every observer that there is. Percentile, entropy, squared error, ACIQ and the exact grid decide on a finished
+    // histogram (calibrate/decide); what they read is its share.
+    reads<calibrate::min_max<>>("min_max", n);
+    reads<calibrate::moving_average>("moving_average", n);
+    reads<calibrate::torch_histogram>("torch_histogram", n);
+    reads<calibrate::absolute_histogram>("absolute_histogram", n);
+    add({.name = "calibrate/histogram/" + std::to_string(n), .bytes = static_cast<double>(n) * 4, .peak = [n] { return reading(n); },
+         .prepare = [n](check& c) -> body {
            auto x = normal(n);
            auto h = std::make_shared<calibrate::histogram>();
-           h->observe(vector_view<float const>{x->data(), n, 1});
+           h->observe(floats(*x));
            std::vector<std::int64_t> got, want(4096);
            for (index_t i = -2048; i < 2048; ++i) got.push_back(static_cast<std::int64_t>(h->bin(i)));
            for (float v : *x) {
@@ -55,28 +60,67 @@ void cases() {
              ++want[static_cast<std::size_t>(2048 + (v < 0 ? -1 - b : b))];
            }
            c.compare(got.data(), want.data(), 4096);
-           return [x, h, n] { h->observe(vector_view<float const>{x->data(), n, 1}); };
+           return [x, h] { h->observe(floats(*x)); };
          }});
-  }
-  for (index_t const n : {index_t{1} << 12, index_t{1} << 20})
-    add({.name = "calibrate/fake_quantize/s8/" + std::to_string(n), .bytes = static_cast<double>(n) * 8, .prepare = [n](check& c) -> body {
+    // channels in columns, 256 of them: as activations lie
+    add({.name = "calibrate/min_max/per_channel/" + std::to_string(n), .bytes = static_cast<double>(n) * 4, .peak = [n] { return reading(n); },
+         .prepare = [n](check&) -> body {
            auto x = normal(n);
-           auto y = std::make_shared<std::vector<float>>(x->size());
-           params<symmetric<>> const p{.scale = 0.03f};
-           std::vector<std::int8_t> codes(x->size());
-           std::vector<float> want(x->size());
-           quantize(vector_view<float const>(view(*x)), p, view(codes));
-           dequantize(vector_view<std::int8_t const>(view(codes)), p, view(want));
-           auto const run = [x, y, p] { train::fake_quantize(vector_view<float const>(view(*x)), p, view(*y)); };
-           run();
-           c.compare(y->data(), want.data(), n);
-           return run;
+           auto o = std::make_shared<calibrate::min_max<per_channel<1>>>();
+           return [x, o, n] { o->observe(row_major<float const>(x->data(), n / 256, 256)); };
          }});
+    if (n >= 1 << 20)
+      add({.name = "calibrate/histogram/per_channel/" + std::to_string(n), .bytes = static_cast<double>(n) * 4, .peak = [n] { return reading(n); },
+           .prepare = [n](check&) -> body {
+             auto x = normal(n);
+             auto o = std::make_shared<calibrate::per_channel_observer<calibrate::histogram>>(index_t{256});
+             return [x, o, n] { o->observe_columns(row_major<float const>(x->data(), n / 256, 256)); };
+           }});
+  }
+  for_each_type<calibrate::calibrators>([](auto tag) {
+    using calibrator = typename decltype(tag)::type;
+    add({.name = std::string("calibrate/decide/") + calibrator::name, .prepare = [](check&) -> body {
+           auto h = std::make_shared<calibrate::histogram>();
+           h->observe(floats(*normal(index_t{1} << 20)));
+           return [h] {
+             real_range const r = calibrator{}.template range<asymmetric<u8>>(*h);
+             use(&r);
+           };
+         }});
+  });
+  // What fake_quantize is compared with: both conversions, one after the other. `clipped`: 6 % of the values are beyond the codes.
+  for (index_t const n : {index_t{1} << 12, index_t{1} << 20, index_t{1} << 23})
+    for (float const scale : {0.05f, 0.015f}) {
+      params<symmetric<>> const p{.scale = scale};
+      double const bytes = static_cast<double>(n) * 8;
+      auto const both = [n, p, bytes] {
+        auto x = normal(n);
+        std::vector<std::int8_t> codes(x->size());
+        std::vector<float> y(x->size());
+        return bytes / 1e9 / best_seconds([&] {
+          quantize(floats(*x), p, view(codes));
+          dequantize(vector_view<std::int8_t const>(view(codes)), p, view(y));
+        });
+      };
+      add({.name = std::string("calibrate/fake_quantize/s8") + (scale < 0.03f ? "/clipped/" : "/") + std::to_string(n), .bytes = bytes, .peak = both,
+           .prepare = [n, p](check& c) -> body {
+             auto x = normal(n);
+             auto y = std::make_shared<std::vector<float>>(x->size());
+             std::vector<std::int8_t> codes(x->size());
+             std::vector<float> want(x->size());
+             quantize(floats(*x), p, view(codes));
+             dequantize(vector_view<std::int8_t const>(view(codes)), p, view(want));
+             auto const run = [x, y, p] { train::fake_quantize(floats(*x), p, view(*y)); };
+             run();
+             c.compare(y->data(), want.data(), n);
+             return run;
+           }});
+    }
   add({.name = "calibrate/recommend/s8/1048576", .prepare = [](check&) -> body {
          auto x = normal(index_t{1} << 20);
          return [x] {
-           auto const r = calibrate::recommend<symmetric<>>(vector_view<float const>(view(*x)));
-           asm volatile("" : : "r"(&r) : "memory");
+           auto const r = calibrate::recommend<symmetric<>>(floats(*x));
+           use(&r);
          };
        }});
 }

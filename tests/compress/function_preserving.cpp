@@ -288,6 +288,21 @@ TEST_CASE("outlier channels in float keep the rest precise", "[compress][outlier
   double const split = sqnr(6), whole = sqnr(1e9f);
   CHECK(split > whole + 20);
   CHECK(split > 60);
+  // in pieces: more samples than are done at a time, and a layer of outliers only
+  matrix const many = gaussian(5000, 64, 9);
+  split_linear const small(w.view(), view(absmax));
+  matrix all(5000, 24), one(1, 24);
+  small.run(many.view(), all.view());
+  for (index_t i = 0; i < 5000; i += 499) {
+    small.run(many.view().block(i, 0, 1, 64), one.view());
+    for (index_t o = 0; o < 24; ++o) REQUIRE(one(0, o) == all(i, o));
+  }
+  split_linear const floats(w.view(), view(absmax), 0.001f);
+  CHECK(floats.outliers().size() == 64);
+  floats.run(many.view().block(3, 0, 1, 64), one.view());
+  double exact = 0;
+  for (index_t j = 0; j < 64; ++j) exact += static_cast<double>(w(2, j)) * many(3, j);
+  CHECK(one(0, 2) == Approx(exact).margin(1e-5));
   matrix y(30, 23);
   split_linear const layer(w.view(), view(absmax));
   CHECK(refusal([&] { layer.run(x.view(), y.view()); }).find("24 outputs") != std::string::npos);

@@ -105,7 +105,11 @@ inline bool column_extremes(float const* p, index_t rows, index_t cols, index_t 
     c.start(lo + j + 2 * lanes, hi + j + 2 * lanes);
     d.start(lo + j + 3 * lanes, hi + j + 3 * lanes);
     float const* at = p + j;
+    index_t const next = rows * row_stride;  // the block below: a walk down columns is nothing that a CPU foresees
     for (index_t i = 0; i < rows; ++i, at += row_stride) {
+      __builtin_prefetch(at + next);
+      if constexpr (lanes > 4) __builtin_prefetch(at + next + 2 * lanes);
+      if constexpr (lanes > 8) __builtin_prefetch(at + next + lanes), __builtin_prefetch(at + next + 3 * lanes);
       a.see(at);
       b.see(at + lanes);
       c.see(at + 2 * lanes);

@@ -148,7 +148,7 @@ inline std::int32_t observe_binned(float const* data, index_t n, float to_bins, 
   int now = 0;
   for (index_t j = ahead; j < n; j += ahead, now ^= 1)
     for (int i = 0; i < ahead; i += 16) {
-      __builtin_prefetch(data + j + i + 256);
+      __builtin_prefetch(data + j + i + 512);
       state.see(data + j + i);
       cells.find(data + j + i, indices[now ^ 1] + i);
       std::uint32_t const* const at = indices[now] + i;

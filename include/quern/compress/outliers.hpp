@@ -5,9 +5,10 @@
 // @source  Dettmers et al. 2022, arXiv:2208.07339: a channel is an outlier when any |x| in it exceeds 6.
 #pragma once
 
-#include "../dispatch/executor.hpp"
+#include "../ops/gemm.hpp"
 #include "round_to_nearest.hpp"
 
+#include <algorithm>
 #include <vector>
 
 QUERN_FP_BEGIN
@@ -33,40 +34,51 @@ class split_linear {
       for (index_t j : outliers_) outlier_weights_.push_back(w(i, j));
     }
     auto const n = static_cast<index_t>(rest_.size());
-    weights_ = round_to_nearest({kept.data(), rows_, n, n, 1}, {.bits = 8, .symmetric = true, .group = 0});
+    quantized_weights const q = round_to_nearest({kept.data(), rows_, n, n, 1}, {.bits = 8, .symmetric = true, .group = 0});
+    if (n > 0 && rows_ > 0) packed_ = pack(matrix_view<std::int8_t const>{q.codes.data(), rows_, n, n, 1}.transposed());
+    scales_ = q.scales;
   }
 
   std::vector<index_t> const& outliers() const noexcept { return outliers_; }
   /// Bytes of weights: one each, four in outlier channels, and the scales.
-  index_t bytes() const noexcept { return weights_.codes.size() + 4 * static_cast<index_t>(outlier_weights_.size()) + 4 * rows_; }
+  index_t bytes() const noexcept { return rows_ * static_cast<index_t>(rest_.size()) + 4 * static_cast<index_t>(outlier_weights_.size()) + 4 * rows_; }
 
   /// y = x Wᵀ, samples in rows. Rows of x are quantized symmetrically to int8 as they come. @errors shape.
   void run(matrix_view<float const> x, matrix_view<float> y, executor_ref executor = {}) const {
     if (x.cols != cols_ || y.rows != x.rows || y.cols != rows_)
       fail(errc::shape, "split_linear: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, ", the layer has ", cols_, " inputs and ", rows_, " outputs.");
     auto const n = static_cast<index_t>(rest_.size());
-    executor(x.rows, [&](index_t s) {
-      buffer<std::int8_t> code(n);
-      float most = 0;
-      for (index_t j : rest_) most = abs_of(x(s, j)) > most ? abs_of(x(s, j)) : most;
-      float const scale = most > 0 ? most / 127.0f : 1.0f;
-      for (index_t j = 0; j < n; ++j) code[j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(s, rest_[j]) / scale));
-      for (index_t i = 0; i < rows_; ++i) {
-        std::int32_t acc = 0;
-        std::int8_t const* const w = weights_.codes.data() + i * n;
-        for (index_t j = 0; j < n; ++j) acc += static_cast<std::int32_t>(code[j]) * w[j];
-        float sum = static_cast<float>(acc) * (n > 0 ? weights_.scales[i] : 0.0f) * scale;
-        for (std::size_t j = 0; j < outliers_.size(); ++j)
-          sum += rounded(x(s, outliers_[j]) * outlier_weights_[static_cast<std::size_t>(i) * outliers_.size() + j]);
-        y(s, i) = sum;
-      }
-    });
+    if (x.rows == 0 || rows_ == 0) return;
+    // As many samples at a time as have a megabyte of codes and sums.
+    index_t const at_once = std::min(x.rows, std::max<index_t>(16, (index_t{1} << 20) / (n + 4 * rows_)));
+    buffer<std::int8_t> codes(at_once * n);
+    buffer<std::int32_t> sums(at_once * rows_);
+    buffer<float> scales(at_once);
+    for (index_t first = 0; first < x.rows; first += at_once) {
+      index_t const count = std::min(at_once, x.rows - first);
+      executor(count, [&](index_t s) {
+        float most = 0;
+        for (index_t j : rest_) most = abs_of(x(first + s, j)) > most ? abs_of(x(first + s, j)) : most;
+        float const scale = scales[s] = most > 0 ? most / 127.0f : 1.0f;
+        for (index_t j = 0; j < n; ++j) codes[s * n + j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(first + s, rest_[j]) / scale));
+      });
+      if (n > 0) gemm(matrix_view<std::int8_t const>{codes.data(), count, n, n, 1}, packed_, matrix_view<std::int32_t>{sums.data(), count, rows_, rows_, 1}, epilogue<>{}, {.executor = executor});
+      executor(count, [&](index_t s) {
+        for (index_t i = 0; i < rows_; ++i) {
+          float sum = n > 0 ? static_cast<float>(sums[s * rows_ + i]) * scales_[i] * scales[s] : 0.0f;
+          for (std::size_t j = 0; j < outliers_.size(); ++j)
+            sum += rounded(x(first + s, outliers_[j]) * outlier_weights_[static_cast<std::size_t>(i) * outliers_.size() + j]);
+          y(first + s, i) = sum;
+        }
+      });
+    }
   }
 
  private:
   index_t rows_, cols_;
   std::vector<index_t> rest_, outliers_;
-  quantized_weights weights_;
+  packed_matrix<std::int8_t> packed_;
+  buffer<float> scales_;
   std::vector<float> outlier_weights_;
 };
 
