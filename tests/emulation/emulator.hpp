@@ -360,12 +360,21 @@ inline void on_illegal_instruction(int number, siginfo_t* info, void* raw) {
 
 }  // namespace detail
 
+/// Whether the CPU has tiles and the system saves them. Where it then refuses a process the permission to use them, an instruction
+/// that only touches the tile configuration may run natively and one that touches tiles not: neither ours nor the CPU's state is whole.
+inline bool cpu_has_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || ((c >> 27) & 1) == 0) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || ((d >> 24) & 1) == 0) return false;
+  return (quern::detail::read_xcr0() & 0x60000) != 0;
+}
+
 /// What the emulator adds to this machine: nothing that the CPU has, and nothing whose other parts (AVX2 for AVX-VNNI,
 /// AVX-512 VNNI for AMX) it lacks.
 inline emulated available() {
   unsigned const native = quern::detail::detect_isas(quern::isa::best);
   auto const has = [native](quern::isa i) { return (native & quern::detail::bit_of(i)) != 0; };
-  return {.amx_int8 = has(quern::isa::avx512_vnni) && !has(quern::isa::amx_int8),
+  return {.amx_int8 = has(quern::isa::avx512_vnni) && !has(quern::isa::amx_int8) && !cpu_has_tiles(),
           .avx_vnni = has(quern::isa::avx2) && !has(quern::isa::avx_vnni)};
 }
 
