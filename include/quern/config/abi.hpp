@@ -89,8 +89,13 @@
 #else
 #define QUERN_DETAIL_ABI_Y
 #endif
+#if QUERN_COMPILED_KERNELS
+#define QUERN_DETAIL_ABI_Z _linked
+#else
+#define QUERN_DETAIL_ABI_Z
+#endif
 
 #define QUERN_ABI                                                                                                              \
   QUERN_DETAIL_ABI_JOIN(                                                                                                       \
       QUERN_DETAIL_ABI_JOIN(v0, QUERN_DETAIL_ABI_2, QUERN_DETAIL_ABI_3, QUERN_DETAIL_ABI_4, QUERN_DETAIL_ABI_5, , , ),         \
-      QUERN_DETAIL_ABI_6, QUERN_DETAIL_ABI_7, QUERN_DETAIL_ABI_8, QUERN_DETAIL_ABI_X, QUERN_DETAIL_ABI_Y, , )
+      QUERN_DETAIL_ABI_6, QUERN_DETAIL_ABI_7, QUERN_DETAIL_ABI_8, QUERN_DETAIL_ABI_X, QUERN_DETAIL_ABI_Y, QUERN_DETAIL_ABI_Z, )

@@ -6,13 +6,16 @@
 #pragma once
 
 #include "compiler.hpp"
+#include "kernels.hpp"
 
 #define QUERN_BASELINE_PLAIN 1
 #define QUERN_BASELINE_XSIMD 2
 #define QUERN_BASELINE_SSE2 3
 
 #if !defined(QUERN_BASELINE)
-#if QUERN_X86_64
+#if QUERN_COMPILED_KERNELS  // no intrinsics in the files that link them
+#define QUERN_BASELINE QUERN_BASELINE_PLAIN
+#elif QUERN_X86_64
 #define QUERN_BASELINE QUERN_BASELINE_SSE2
 #elif defined(__has_include)
 #if __has_include(<xsimd/xsimd.hpp>)

@@ -5,12 +5,14 @@
 #include "../cpu/detect.hpp"
 #include "../scheme/params.hpp"
 #include "../simd/simd.hpp"
+#include "compiled.hpp"
 #include "form.hpp"
 #include "quantize_task.hpp"
 #include "scale_pattern.hpp"
 #include "walk.hpp"
 
 #define QUERN_DETAIL_EACH_ISA "../convert/dequantize_body.inl"
+#define QUERN_DETAIL_DECLARED "../convert/dequantize_declared.inl"
 #include "../simd/each_isa.inl"
 
 namespace quern {
@@ -19,12 +21,12 @@ inline namespace QUERN_ABI {
 
 template <class Src, class Dst>
 QUERN_INLINE void dequantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point, isa cap) {
-  QUERN_DETAIL_BEST(cap, dequantize_line(src, dst, n, scale, zero_point))
+  QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_line(src, dst, n, scale, zero_point))
 }
 
 template <class Src, class Dst>
 QUERN_INLINE void dequantize_columns(Src const* src, Dst* dst, index_t n, float const* scales, std::int32_t const* zeros, isa cap) {
-  QUERN_DETAIL_BEST(cap, dequantize_columns(src, dst, n, scales, zeros))
+  QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_columns(src, dst, n, scales, zeros))
 }
 
 /// After the params were checked: every shape.

@@ -3,11 +3,13 @@
 
 #include "../cpu/detect.hpp"
 #include "../simd/simd.hpp"
+#include "compiled.hpp"
 #include "exact_division.hpp"
 #include "quantize_task.hpp"
 #include "walk.hpp"
 
 #define QUERN_DETAIL_EACH_ISA "../convert/quantize_body.inl"
+#define QUERN_DETAIL_DECLARED "../convert/quantize_declared.inl"
 #include "../simd/each_isa.inl"
 
 namespace quern {
@@ -18,12 +20,12 @@ template <class Form, class Src, class Dst, class Rounding>
 QUERN_INLINE conversion_counts quantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point,
                                              std::int32_t q_min, std::int32_t q_max, bool in_place, Rounding rounding, isa cap,
                                              std::uint64_t index = 0, index_t index_step = 1) {
-  QUERN_DETAIL_BEST(cap, quantize_line<Form>(src, dst, n, scale, zero_point, q_min, q_max, in_place, rounding, index, index_step))
+  QUERN_DETAIL_BEST((is_compiled_quantize<Src, Dst, Rounding>), cap, quantize_line<Form>(src, dst, n, scale, zero_point, q_min, q_max, in_place, rounding, index, index_step))
 }
 
 template <class Form, class Src, class Dst, class Rounding>
 QUERN_INLINE conversion_counts quantize_columns(quantize_task<Src, Dst> const& t, Rounding rounding, isa cap) {
-  QUERN_DETAIL_BEST(cap, quantize_columns<Form>(t, rounding))
+  QUERN_DETAIL_BEST((is_compiled_quantize<Src, Dst, Rounding>), cap, quantize_columns<Form>(t, rounding))
 }
 
 /// Rows with one scale each, or columns.

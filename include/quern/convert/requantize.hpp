@@ -6,6 +6,7 @@
 #include "scale_pattern.hpp"
 
 #define QUERN_DETAIL_EACH_ISA "../convert/requantize_body.inl"
+#define QUERN_DETAIL_DECLARED "../convert/requantize_declared.inl"
 #include "../simd/each_isa.inl"
 
 namespace quern {
@@ -15,7 +16,7 @@ inline namespace QUERN_ABI {
 template <class P, class Src, class Dst>
 QUERN_INLINE std::int64_t requantize_line(Src const* src, Dst* dst, index_t n, typename P::parameters parameters, std::int32_t src_zero,
                                           std::int32_t dst_zero, std::int32_t q_min, std::int32_t q_max, bool in_place, isa cap) {
-  QUERN_DETAIL_BEST(cap, requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place))
+  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place))
 }
 
 template <class P, class Src, class Dst>
@@ -23,7 +24,7 @@ QUERN_INLINE std::int64_t requantize_columns(Src const* src, Dst* dst, index_t r
                                              typename P::parameters const* parameters, std::int32_t const* src_zeros,
                                              std::int32_t const* dst_zeros, std::int32_t q_min, std::int32_t q_max, bool in_place,
                                              isa cap) {
-  QUERN_DETAIL_BEST(cap, requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
+  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
                     in_place))
 }
 

@@ -4,6 +4,7 @@
 #include "../config/abi.hpp"
 
 #include <cstddef>
+#include <type_traits>
 
 namespace quern {
 
@@ -21,6 +22,10 @@ template <class... Ts, class F>
 constexpr void for_each(type_list<Ts...>, F&& f) {
   (f(type_tag<Ts>{}), ...);
 }
+template <class T, class List>
+inline constexpr bool is_listed = false;
+template <class T, class... Ts>
+inline constexpr bool is_listed<T, type_list<Ts...>> = (std::is_same_v<T, Ts> || ...);
 }  // namespace detail
 
 /// Calls `f` with a tag for each type of `List`; `typename decltype(tag)::type` is the type.

@@ -76,6 +76,7 @@ inline index_t amx_rows(gemm_problem const& p, index_t rows) noexcept {
   return round_up((rows + count - 1) / count, 32);
 }
 
+#if QUERN_DETAIL_KERNEL_BODIES
 inline void run_amx_rows(gemm_problem const& p, kernel::kernel_set const& set, gemm_task const& task, unsigned char* memory) {
   auto const b = amx_blocks::of(p, task.rows);
   unsigned char* const copy = memory;
@@ -193,6 +194,7 @@ inline void run_amx_task(gemm_problem const& p, kernel::kernel_set const& set, g
   for (index_t r = 0; r < task.rows; r += rows)
     run_amx_rows(p, set, {task.row + r, task.rows - r < rows ? task.rows - r : rows, task.panel, task.panels}, memory);
 }
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail

@@ -67,6 +67,7 @@ struct row_plan {
   }
 };
 
+#if QUERN_DETAIL_KERNEL_BODIES
 /// The loops. `memory` holds b.bytes().
 inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, gemm_blocks const& b, gemm_task const& task,
                           bool proven_only, bool unproven_only, unsigned char* memory) {
@@ -170,6 +171,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
     }
   }
 }
+#endif
 
 /// How a problem is cut for an executor.
 struct gemm_tasks {
@@ -193,7 +195,9 @@ inline gemm_tasks cut_gemm(gemm_problem const& p, executor_ref const& run, index
 }
 
 /// `proven`: 1 all panels, -1 none, 0 look.
-inline kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven = 0) noexcept {
+QUERN_DETAIL_KERNEL_FUNCTION kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven = 0) noexcept;
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven) noexcept {
 #if QUERN_X86_64
   if ((allowed & bit_of(isa::amx_int8)) != 0 && p.kind != 2 && p.k > 0) {
     if (p.m > 16 && p.m * p.n * p.k >= 64 * 1024 && (p.segment == 0 || p.segment >= 128))
@@ -205,6 +209,7 @@ inline kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int pr
   for (index_t i = 0; i < panels; ++i) count += proven > 0 || (proven == 0 && p.lhs_max * p.pairs[i] <= 32767);
   return choose_kernels(allowed, p.kind, count > 0, count == panels);
 }
+#endif
 
 /// The blocks of a problem for the kernels it got; made once a call.
 struct gemm_layout {
@@ -235,8 +240,11 @@ struct gemm_layout {
 };
 
 /// Runs a problem. `workspace`: cut.count() * layout.task_bytes, or null for the threads' own.
-inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut, gemm_layout const& layout,
-                     executor_ref const& run, unsigned char* workspace) {
+QUERN_DETAIL_KERNEL_FUNCTION void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut,
+                                           gemm_layout const& layout, executor_ref const& run, unsigned char* workspace);
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut,
+                                           gemm_layout const& layout, executor_ref const& run, unsigned char* workspace) {
   index_t const panels = (p.n + 15) / 16;
   run(cut.count(), [&](index_t i) {
     index_t const down = cut.across == 1 ? i : i / cut.across, across = i - down * cut.across;
@@ -259,6 +267,7 @@ inline void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_t
     }
   });
 }
+#endif
 
 /// A plan in words and numbers.
 inline gemm_plan_info describe(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {

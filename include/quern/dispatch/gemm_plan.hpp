@@ -39,6 +39,7 @@ struct kernel_choice {
   char const* why = "";
 };
 
+#if QUERN_DETAIL_KERNEL_BODIES
 /// kind: 0 u8, 1 s8, 2 s16. Whether some / all panels are proven matters only where a set needs a proof.
 inline kernel_choice choose_kernels(unsigned allowed, int kind, bool some_proven, bool all_proven) noexcept {
   kernel_choice choice;
@@ -65,6 +66,7 @@ inline kernel_choice choose_kernels(unsigned allowed, int kind, bool some_proven
   }
   return choice;
 }
+#endif
 
 /// The tile for `rows` rows (as many as are left) and exactly `panels` panels: the smallest that holds them, or the largest.
 /// More than one but less than two of the largest are halved, so that the last tile is not nearly empty.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../simd/rescale.hpp"
+#include "compiled.hpp"
 #include "finish.hpp"
 
 #include <new>
@@ -35,6 +36,25 @@ struct epilogue_body {
     return body;                                                                                                      \
   }
 
+/// The vectors of `needs` for `columns` columns, a multiple of 16.
+template <class Dst, class E>
+epilogue_body vector_body(isa needs, index_t columns) noexcept;
+
+#if QUERN_DETAIL_KERNEL_BODIES
+template <class Dst, class E>
+epilogue_body vector_body(isa needs, [[maybe_unused]] index_t columns) noexcept {
+  using R = typename E::rescale_type;
+  epilogue_body body;
+#if QUERN_X86_64
+  if (needs >= isa::avx512bw && needs <= isa::amx_int8) QUERN_DETAIL_BODY(avx512bw)
+  if (needs == isa::avx2 || needs == isa::avx_vnni) QUERN_DETAIL_BODY(avx2)
+  if (needs == isa::sse41) QUERN_DETAIL_BODY(sse41)
+#endif
+  (void)needs;
+  QUERN_DETAIL_BODY(baseline)
+}
+#endif
+
 /// The vectors of `needs`, or the scalar path where these do not serve: gaps between columns, and rare stages of int32.
 template <class Dst, class E>
 epilogue_body choose_body(finish_context<Dst, E> const& c, isa needs) noexcept {
@@ -56,13 +76,11 @@ epilogue_body choose_body(finish_context<Dst, E> const& c, isa needs) noexcept {
       vectors &= e.dst_zero_point == 0 && c.min == code_of_t<Dst>::min && c.max == code_of_t<Dst>::max;
   }
   if (!vectors) return body;
-  [[maybe_unused]] index_t const columns = c.dst.cols == 0 ? 0 : (c.dst.cols + 15) / 16 * 16;
-#if QUERN_X86_64
-  if (needs >= isa::avx512bw && needs <= isa::amx_int8) QUERN_DETAIL_BODY(avx512bw)
-  if (needs == isa::avx2 || needs == isa::avx_vnni) QUERN_DETAIL_BODY(avx2)
-  if (needs == isa::sse41) QUERN_DETAIL_BODY(sse41)
-#endif
-  QUERN_DETAIL_BODY(baseline)
+  [[maybe_unused]] index_t const columns = (c.dst.cols + 15) / 16 * 16;
+  if constexpr (QUERN_DETAIL_KERNEL_BODIES || is_compiled_epilogue<Dst, E>)
+    return vector_body<Dst, E>(needs, columns);
+  else
+    QUERN_DETAIL_BODY(baseline)
 }
 #undef QUERN_DETAIL_BODY
 

@@ -9,7 +9,7 @@
 
 #include "kernel_set.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 #include <immintrin.h>
 #endif
 
@@ -50,7 +50,7 @@ struct run_walk {
 
 }  // namespace quern::kernel
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 
 QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
 namespace quern::kernel {
@@ -167,7 +167,8 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 
 /// The gather that belongs to a kernel set's copy, or null: then its copy is called for each run.
-inline gather_function gather_for(kernel_set const* set) noexcept {
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION gather_function gather_for(kernel_set const* set) noexcept {
 #if QUERN_X86_64
   if (set == nullptr) return nullptr;
   bool const wide = set->needs >= isa::avx512bw && set->needs < isa::amx_int8, narrow = set->needs == isa::avx2 || set->needs == isa::avx_vnni;
@@ -177,6 +178,9 @@ inline gather_function gather_for(kernel_set const* set) noexcept {
   static_cast<void>(set);
   return nullptr;
 }
+#else
+QUERN_DETAIL_KERNEL_FUNCTION gather_function gather_for(kernel_set const* set) noexcept;
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace quern::kernel

@@ -17,7 +17,7 @@
 #include "../core/integers.hpp"
 #include "../cpu/isa.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 #include <immintrin.h>
 #endif
 
@@ -80,7 +80,7 @@ inline void taps_words(unsigned char const* from, index_t const* offset, index_t
 }  // inline namespace QUERN_ABI
 }  // namespace quern::kernel
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 
 QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern::kernel {
@@ -340,7 +340,8 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 
 /// The kernel for an instruction set.
-inline depthwise_kernel depthwise_for(isa i) noexcept {
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION depthwise_kernel depthwise_for(isa i) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx512_vnni && i <= isa::amx_int8)
     return {"avx512_vnni", depthwise_form::quads, &avx512bw::interleave_quads, &avx512_vnni::depthwise<avx512_vnni::depthwise_quads>};
@@ -352,6 +353,9 @@ inline depthwise_kernel depthwise_for(isa i) noexcept {
   static_cast<void>(i);
   return {"plain", depthwise_form::words, &plain::interleave_words, &plain::taps_words};
 }
+#else
+QUERN_DETAIL_KERNEL_FUNCTION depthwise_kernel depthwise_for(isa i) noexcept;
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace quern::kernel

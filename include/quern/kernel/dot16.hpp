@@ -7,7 +7,7 @@
 #include "../core/integers.hpp"
 #include "../cpu/isa.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 #include <immintrin.h>
 
 QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
@@ -44,7 +44,8 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 /// sum of a[i] * b[i]; n is a multiple of 32, |b[i]| <= 128.
-inline std::int64_t dot16(isa i, std::int16_t const* a, std::int16_t const* b, index_t n) noexcept {
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION std::int64_t dot16(isa i, std::int16_t const* a, std::int16_t const* b, index_t n) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx2) return avx2::dot16(a, b, n);
 #endif
@@ -57,6 +58,9 @@ inline std::int64_t dot16(isa i, std::int16_t const* a, std::int16_t const* b, i
   }
   return sum;
 }
+#else
+QUERN_DETAIL_KERNEL_FUNCTION std::int64_t dot16(isa i, std::int16_t const* a, std::int16_t const* b, index_t n) noexcept;
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail

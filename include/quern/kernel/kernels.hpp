@@ -1,6 +1,9 @@
 // kernels.hpp — the list of kernel sets, best first. A new one is one file and one line.
 #pragma once
 
+#include "kernel_set.hpp"
+
+#if QUERN_DETAIL_KERNEL_BODIES
 #include "generic.hpp"
 #include "x86_amx.hpp"
 #include "x86_avx2.hpp"
@@ -25,3 +28,4 @@ inline constexpr kernel_set_function all_kernels[] = {
 
 }  // inline namespace QUERN_ABI
 }  // namespace quern::kernel
+#endif

@@ -11,7 +11,7 @@
 #include "../core/integers.hpp"
 #include "../cpu/isa.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 #include <immintrin.h>
 #endif
 
@@ -30,7 +30,7 @@ inline void look_up_plain(std::uint8_t const* table, std::uint8_t const* src, st
 }  // namespace detail
 }  // namespace quern
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 
 QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern {
@@ -152,7 +152,8 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
-inline void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx512bw) return avx512bw::look_up(table, src, dst, n);
   if (i >= isa::avx2) return avx2::look_up(table, src, dst, n);
@@ -161,6 +162,9 @@ inline void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, s
   static_cast<void>(i);
   look_up_plain(table, src, dst, n);
 }
+#else
+QUERN_DETAIL_KERNEL_FUNCTION void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept;
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail

@@ -8,7 +8,7 @@
 #include "../cpu/detect.hpp"
 #include "vector_portable.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 #include <immintrin.h>
 
 namespace quern {
@@ -410,6 +410,7 @@ inline namespace QUERN_ABI {
 
 /// The best kernels under a cap.
 template <vector_op Op, bool QuerySigned, bool CorpusSigned>
+#if QUERN_DETAIL_KERNEL_BODIES
 vector_kernels choose_vector_kernels(isa cap) {
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(cap);
@@ -423,9 +424,13 @@ vector_kernels choose_vector_kernels(isa cap) {
 #endif
   return vectors_portable::kernels<Op, QuerySigned, CorpusSigned>;
 }
+#else
+vector_kernels choose_vector_kernels(isa cap);
+#endif
 
 /// The best float kernel under a cap.
 template <bool CorpusSigned>
+#if QUERN_DETAIL_KERNEL_BODIES
 float_dots_kernel choose_float_dots(isa cap) {
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(cap);
@@ -437,6 +442,9 @@ float_dots_kernel choose_float_dots(isa cap) {
 #endif
   return vectors_portable::float_dots<CorpusSigned>;
 }
+#else
+float_dots_kernel choose_float_dots(isa cap);
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail

@@ -1,0 +1,23 @@
+// compiled.hpp — the epilogues that the target quern::kernels holds. In files that link it all others run on plain vectors: the same
+// bits, more slowly; the products themselves are compiled in any case.
+#pragma once
+
+#include "../core/type_list.hpp"
+#include "epilogue.hpp"
+
+namespace quern::detail {
+
+using compiled_epilogue_codes = type_list<std::int8_t, std::uint8_t>;
+using compiled_epilogue_reals = type_list<std::int8_t, std::uint8_t, std::int16_t, float, bfloat16>;  // destinations of to_real
+
+template <class Dst, class E>
+inline constexpr bool is_compiled_epilogue = false;
+template <>
+inline constexpr bool is_compiled_epilogue<std::int32_t, epilogue<>> = true;
+template <class Dst>
+inline constexpr bool is_compiled_epilogue<Dst, epilogue<to_real>> = is_listed<Dst, compiled_epilogue_reals>;
+template <class Dst, class R>
+  requires is_listed<R, rescales>
+inline constexpr bool is_compiled_epilogue<Dst, epilogue<R>> = is_listed<Dst, compiled_epilogue_codes>;
+
+}  // namespace quern::detail
