@@ -81,6 +81,14 @@ bytes battery(quern::isa cap) {
   depthwise_conv2d(pixels, pack_depthwise(nhwc(taps.data(), 1, 3, 3, 20), {.padding = same}), nhwc(image.data(), 1, 9, 11, 20), e, {.max_isa = cap});
   append(out, image);
 
+  // Sums, and a pool.
+  auto const summed = fixed_point::add<>::make({0.02f, 3}, {0.03f, -7}, {0.04f, 1}, {}, 20);
+  auto const constant = [](std::vector<std::int8_t> const& v) { return static_cast<std::int8_t const*>(v.data()); };
+  binary(nd(constant(convolved), make_shape(99, 24)), nd(constant(filter), make_shape(24)), nd(convolved.data(), make_shape(99, 24)), summed, cap);
+  append(out, convolved);
+  average_pool2d(nhwc(constant(convolved), 1, 9, 11, 24), {.size = {2, 2, 1}, .stride = {2, 2}}, nhwc(y8.data(), 1, 4, 5, 24), {}, cap);
+  append(out, y8);
+
   // Accumulators to codes, int8 vectors, tables.
   float const step = 0.001f;
   requantize(view(y32), params_view{&step, nullptr, 1}, s, view(y8), {.max_isa = cap});

@@ -41,7 +41,7 @@ struct direct_tiles {
 
 }  // namespace quern::kernel
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 
 QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
 namespace quern::kernel {
@@ -89,7 +89,8 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 
 /// The direct tiles that go with a kernel set.
-inline direct_tiles direct_for(kernel_set const& set) noexcept {
+#if QUERN_DETAIL_KERNEL_BODIES
+QUERN_DETAIL_KERNEL_FUNCTION direct_tiles direct_for(kernel_set const& set) noexcept {
 #if QUERN_X86_64
   if (set.needs == isa::avx512_vnni && set.form == lhs_form::bytes) {
     using namespace avx512_vnni;
@@ -123,6 +124,9 @@ inline direct_tiles direct_for(kernel_set const& set) noexcept {
   static_cast<void>(set);
   return {};
 }
+#else
+QUERN_DETAIL_KERNEL_FUNCTION direct_tiles direct_for(kernel_set const& set) noexcept;
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace quern::kernel

@@ -56,7 +56,7 @@ constexpr linear_form linear_form_of(double lhs, double rhs, std::int32_t lhs_ze
 }  // namespace detail
 }  // namespace quern
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern {
 inline namespace QUERN_ABI {
@@ -150,7 +150,22 @@ struct linear_slopes<fixed_point::add<R, Subtract>> {
   QUERN_INLINE static constexpr double rhs(sum const& f) { return (Subtract ? -1 : 1) * ldexp_of(real_of(f.rhs) * real_of(f.dst), f.left_shift); }
 };
 
+/// What quern::kernels holds of binary_line; other functions and types are called code by code in files that link it.
+using compiled_binary_codes = type_list<std::int8_t, std::uint8_t, std::int16_t>;
+template <class R>
+using compiled_binaries_of = type_list<fixed_point::add<R>, fixed_point::add<R, true>, fixed_point::mul<R>, fixed_point::prelu<R>>;
+template <class T, class F>
+inline constexpr bool is_compiled_binary =
+    is_listed<T, compiled_binary_codes> &&
+    (is_listed<F, compiled_binaries_of<rescale::gemmlowp_double>> || is_listed<F, compiled_binaries_of<rescale::tflite_single>>);
+
 #if QUERN_X86_64
+/// binary_line on vectors, for f that have them, from SSE4.1 on.
+template <class T, class F>
+void binary_line_of_vectors(isa i, T const* a, T const* b, T* dst, index_t n, F const& f) noexcept;
+#endif
+
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 inline index_t linear_line(isa i, std::int8_t const* a, std::int8_t const* b, std::int8_t* dst, index_t n, linear_form const& f, fixed_point::limits l) noexcept {
   if (i >= isa::avx512bw) return avx512bw::linear_line(a, b, dst, n, f, l);
   if (i >= isa::avx2) return avx2::linear_line(a, b, dst, n, f, l);
@@ -217,26 +232,33 @@ QUERN_NOINLINE linear_form known_linear_form(isa i, index_t n, F const& f) noexc
   }
   return k->form;
 }
+
+template <class T, class F>
+void binary_line_of_vectors(isa i, T const* a, T const* b, T* dst, index_t n, F const& f) noexcept {
+  index_t done = 0;
+  if constexpr (std::is_same_v<T, std::int8_t> && linear_slopes<F>::known) {
+    if (n >= 256)
+      if (linear_form const form = known_linear_form(i, n, f); form.shift >= 0) {
+        if (n >= streaming_bytes) done = static_cast<index_t>(-reinterpret_cast<std::uintptr_t>(dst) % 64);
+        exact_line(i, a, b, dst, done, f);
+        done += linear_line(i, a + done, b + done, dst + done, n - done, form, f.clamped);
+      }
+  }
+  exact_line(i, a + done, b + done, dst + done, n - done, f);
+}
+template <class T, class F>
+inline constexpr bool has_binary_vectors = requires(T* p, F const& f) { avx2::binary_line(p, p, p, index_t{}, f); };
+#else
+template <class T, class F>
+inline constexpr bool has_binary_vectors = QUERN_X86_64 && is_compiled_binary<T, F>;
 #endif
 
 /// dst[i] = f(a[i], b[i]) over n adjacent codes.
 template <class T, class F>
 void binary_line(isa i, T const* a, T const* b, T* dst, index_t n, F const& f) noexcept {
 #if QUERN_X86_64
-  if constexpr (requires { avx2::binary_line(a, b, dst, n, f); }) {
-    if (i >= isa::sse41) {
-      index_t done = 0;
-      if constexpr (std::is_same_v<T, std::int8_t> && linear_slopes<F>::known) {
-        if (n >= 256)
-          if (linear_form const form = known_linear_form(i, n, f); form.shift >= 0) {
-            if (n >= streaming_bytes) done = static_cast<index_t>(-reinterpret_cast<std::uintptr_t>(dst) % 64);
-            exact_line(i, a, b, dst, done, f);
-            done += linear_line(i, a + done, b + done, dst + done, n - done, form, f.clamped);
-          }
-      }
-      return exact_line(i, a + done, b + done, dst + done, n - done, f);
-    }
-  }
+  if constexpr (has_binary_vectors<T, F>)
+    if (i >= isa::sse41) return binary_line_of_vectors(i, a, b, dst, n, f);
 #endif
   static_cast<void>(i);
   for (index_t k = 0; k < n; ++k) dst[k] = static_cast<T>(f(a[k], b[k]));

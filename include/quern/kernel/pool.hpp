@@ -7,7 +7,7 @@
 #include "../core/saturate.hpp"
 #include "../cpu/isa.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 #include <immintrin.h>
 #endif
 
@@ -59,7 +59,7 @@ void pool_pixel(T const* src, index_t row_stride, index_t col_stride, index_t ro
 }  // namespace detail
 }  // namespace quern
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern {
 namespace detail {
@@ -177,15 +177,33 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
+#if QUERN_X86_64
+/// pool_row on vectors, for 8-bit codes. Whether there were channels enough.
+template <bool Average, class T>
+bool pool_row_of_vectors(isa i, pool_geometry const& g, T const* src, index_t rows, T* dst, T lo, T hi) noexcept;
+
+#if QUERN_DETAIL_KERNEL_BODIES
+template <bool Average, class T>
+bool pool_row_of_vectors(isa i, pool_geometry const& g, T const* src, index_t rows, T* dst, T lo, T hi) noexcept {
+  if (i >= isa::avx512bw && g.channels >= (Average ? 32 : 64))
+    pool_avx512bw::pool_row<Average>(g, src, rows, dst, lo, hi);
+  else if (i >= isa::avx2 && g.channels >= (Average ? 16 : 32))
+    pool_avx2::pool_row<Average>(g, src, rows, dst, lo, hi);
+  else if (i >= isa::sse41)
+    pool_sse41::pool_row<Average>(g, src, rows, dst, lo, hi);
+  else
+    return false;
+  return true;
+}
+#endif
+#endif
+
 /// `src`: the row's first source pixel, of the `rows` rows inside of the image.
 template <bool Average, class T>
 void pool_row(isa i, pool_geometry const& g, T const* src, index_t rows, T* dst, std::int32_t min, std::int32_t max) noexcept {
 #if QUERN_X86_64
   if constexpr (sizeof(T) == 1) {
-    T const lo = saturate<T>(min), hi = saturate<T>(max);
-    if (i >= isa::avx512bw && g.channels >= (Average ? 32 : 64)) return pool_avx512bw::pool_row<Average>(g, src, rows, dst, lo, hi);
-    if (i >= isa::avx2 && g.channels >= (Average ? 16 : 32)) return pool_avx2::pool_row<Average>(g, src, rows, dst, lo, hi);
-    if (i >= isa::sse41) return pool_sse41::pool_row<Average>(g, src, rows, dst, lo, hi);
+    if (pool_row_of_vectors<Average>(i, g, src, rows, dst, saturate<T>(min), saturate<T>(max))) return;
   }
 #endif
   static_cast<void>(i);
