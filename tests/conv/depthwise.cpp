@@ -61,6 +61,7 @@ void sweep(unsigned seed, int cases) {
     conv_options o{.stride = {random(1, 3), random(1, 3), 1}, .dilation = {random(1, 3), random(1, 3), 1}};
     if (n % 2 != 0) kernel = {3, 3, 1}, o.dilation = {};
     if (n % 8 == 1) c = 8 / multiplier, o.stride.w = 1;  // channels that repeat within a vector
+    if (n % 8 == 2) c = 16 << random(0, 3);  // whole blocks of channels: several are interleaved at once
     switch (random(0, 3)) {
       case 0: o.padding = same; break;
       case 1: o.padding = same_lower; break;

@@ -37,11 +37,17 @@ using depthwise_interleave = void (*)(unsigned char const* const* rows, index_t 
 using depthwise_taps_function = void (*)(unsigned char const* from, index_t const* offset, index_t plane, int taps, unsigned char const* weights,
                                          std::int32_t const* init, index_t pixels, std::int32_t* acc);
 
+/// Interleaves four rows, 64 codes of each at a time: four groups. Group v of unit u is written to dst + u * unit_bytes + groups[v].
+using depthwise_wide_interleave = void (*)(unsigned char const* const* rows, index_t const* steps, index_t units, int kind, unsigned char* dst,
+                                           index_t unit_bytes, index_t const* groups);
+
 struct depthwise_kernel {
   char const* name;
   depthwise_form form;
   depthwise_interleave interleave;
   depthwise_taps_function taps;
+  depthwise_interleave pair = nullptr;       ///< words: the same for two rows and one plane
+  depthwise_wide_interleave wide = nullptr;  ///< null: 16 channels at a time
 };
 
 inline namespace QUERN_ABI {
@@ -50,10 +56,11 @@ constexpr index_t depthwise_planes(depthwise_form f) noexcept { return f == dept
 
 /// The words form in plain C++, for every CPU.
 namespace plain {
+template <int Rows>
 inline void interleave_words(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, int kind, unsigned char* dst,
                              index_t plane) {
   for (index_t x = 0; x < pixels; ++x) {
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < Rows; ++r) {
       auto* const to = reinterpret_cast<std::int16_t*>(dst + x * 64 + r / 2 * plane);
       unsigned char const* const p = rows[r] + x * steps[r];
       for (index_t c = 0; c < live; ++c)
@@ -86,6 +93,13 @@ QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace sse41 {
+namespace depthwise_detail {
+/// GCC would add the products to each other first, keep them all and run out of registers.
+QUERN_INLINE __m128i in_order(__m128i x) {
+  asm("" : "+x"(x));
+  return x;
+}
+}  // namespace depthwise_detail
 
 struct depthwise_words {
   static constexpr int columns = 4, weight_bytes = 128;
@@ -97,7 +111,7 @@ struct depthwise_words {
   QUERN_INLINE static __m128i words(unsigned char const* p) { return _mm_loadu_si128(reinterpret_cast<__m128i const*>(p)); }
   QUERN_INLINE static weight load_weight(unsigned char const* p, int v) { return {words(p + 16 * v), words(p + 64 + 16 * v)}; }
   QUERN_INLINE static __m128i dot(__m128i c, unsigned char const* p, index_t plane, int v, weight w) {
-    return _mm_add_epi32(c, _mm_add_epi32(_mm_madd_epi16(words(p + 16 * v), w.first), _mm_madd_epi16(words(p + plane + 16 * v), w.second)));
+    return depthwise_detail::in_order(_mm_add_epi32(depthwise_detail::in_order(_mm_add_epi32(c, _mm_madd_epi16(words(p + 16 * v), w.first))), _mm_madd_epi16(words(p + plane + 16 * v), w.second)));
   }
 };
 QUERN_INLINE __m128i channels16(unsigned char const* p, index_t live) {
@@ -111,10 +125,11 @@ QUERN_INLINE __m128i channels16(unsigned char const* p, index_t live) {
   }
   return _mm_loadu_si128(reinterpret_cast<__m128i const*>(bytes));
 }
+template <int Rows>
 inline void interleave_words(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, int kind, unsigned char* dst,
                              index_t plane) {
   for (index_t x = 0; x < pixels; ++x) {
-    for (int half = 0; half < 2; ++half) {
+    for (int half = 0; half < Rows / 2; ++half) {
       auto* const to = reinterpret_cast<__m128i*>(dst + x * 64 + half * plane);
       __m128i const a = channels16(rows[2 * half] + x * steps[2 * half], live), b = channels16(rows[2 * half + 1] + x * steps[2 * half + 1], live);
       __m128i const low = _mm_unpacklo_epi8(a, b), high = _mm_unpackhi_epi8(a, b);
@@ -144,6 +159,13 @@ QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
 namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace avx2 {
+namespace depthwise_detail {
+/// GCC would add the products to each other first, keep them all and run out of registers.
+QUERN_INLINE __m256i in_order(__m256i x) {
+  asm("" : "+x"(x));
+  return x;
+}
+}  // namespace depthwise_detail
 
 struct depthwise_words {
   static constexpr int columns = 8, weight_bytes = 128;
@@ -155,7 +177,15 @@ struct depthwise_words {
   QUERN_INLINE static __m256i words(unsigned char const* p) { return _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p)); }
   QUERN_INLINE static weight load_weight(unsigned char const* p, int v) { return {words(p + 32 * v), words(p + 64 + 32 * v)}; }
   QUERN_INLINE static __m256i dot(__m256i c, unsigned char const* p, index_t plane, int v, weight w) {
-    return _mm256_add_epi32(c, _mm256_add_epi32(_mm256_madd_epi16(words(p + 32 * v), w.first), _mm256_madd_epi16(words(p + plane + 32 * v), w.second)));
+    return depthwise_detail::in_order(_mm256_add_epi32(depthwise_detail::in_order(_mm256_add_epi32(c, _mm256_madd_epi16(words(p + 32 * v), w.first))), _mm256_madd_epi16(words(p + plane + 32 * v), w.second)));
+  }
+  /// Quarter v of the bytes to p[v].
+  QUERN_INLINE static void scatter(__m256i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
+    __m128i const low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p0), low);
+    _mm_storeh_pd(reinterpret_cast<double*>(p1), _mm_castsi128_pd(low));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p2), high);
+    _mm_storeh_pd(reinterpret_cast<double*>(p3), _mm_castsi128_pd(high));
   }
 };
 QUERN_INLINE __m128i channels16(unsigned char const* p, index_t live) {
@@ -175,25 +205,25 @@ QUERN_INLINE __m256i widened(__m128i x) {
   return Signed ? _mm256_cvtepi8_epi16(x) : _mm256_cvtepu8_epi16(x);
 }
 template <bool Signed>
-QUERN_INLINE void interleave_words_of(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, unsigned char* dst,
-                                      index_t plane) {
-  for (index_t x = 0; x < pixels; ++x) {
-    auto* const to = reinterpret_cast<__m256i*>(dst + x * 64);
-    auto* const other = reinterpret_cast<__m256i*>(dst + x * 64 + plane);
-    __m128i const a = channels16(rows[0] + x * steps[0], live), b = channels16(rows[1] + x * steps[1], live);
-    __m128i const c = channels16(rows[2] + x * steps[2], live), d = channels16(rows[3] + x * steps[3], live);
-    _mm256_storeu_si256(to, widened<Signed>(_mm_unpacklo_epi8(a, b)));
-    _mm256_storeu_si256(to + 1, widened<Signed>(_mm_unpackhi_epi8(a, b)));
-    _mm256_storeu_si256(other, widened<Signed>(_mm_unpacklo_epi8(c, d)));
-    _mm256_storeu_si256(other + 1, widened<Signed>(_mm_unpackhi_epi8(c, d)));
+QUERN_INLINE void interleave_pair_of(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, unsigned char* dst) {
+  unsigned char const *p = rows[0], *q = rows[1];
+  index_t const sp = steps[0], sq = steps[1];
+  for (index_t x = 0; x < pixels; ++x, p += sp, q += sq, dst += 64) {
+    __m128i const a = live == 16 ? _mm_loadu_si128(reinterpret_cast<__m128i const*>(p)) : channels16(p, live);
+    __m128i const b = live == 16 ? _mm_loadu_si128(reinterpret_cast<__m128i const*>(q)) : channels16(q, live);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), widened<Signed>(_mm_unpacklo_epi8(a, b)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + 32), widened<Signed>(_mm_unpackhi_epi8(a, b)));
   }
 }
+template <int Rows>
 inline void interleave_words(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, int kind, unsigned char* dst,
                              index_t plane) {
-  if (kind == 1)
-    interleave_words_of<true>(rows, steps, pixels, live, dst, plane);
-  else
-    interleave_words_of<false>(rows, steps, pixels, live, dst, plane);
+  for (int r = 0; r < Rows; r += 2) {
+    if (kind == 1)
+      interleave_pair_of<true>(rows + r, steps + r, pixels, live, dst + r / 2 * plane);
+    else
+      interleave_pair_of<false>(rows + r, steps + r, pixels, live, dst + r / 2 * plane);
+  }
 }
 inline void interleave_quads(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, int kind, unsigned char* dst,
                              index_t) {
@@ -230,6 +260,14 @@ struct depthwise_quads {
   QUERN_INLINE static __m256i dot(__m256i c, unsigned char const* p, index_t, int v, weight w) {
     return _mm256_dpbusd_avx_epi32(c, _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p + 32 * v)), w);
   }
+  /// Quarter v of the bytes to p[v].
+  QUERN_INLINE static void scatter(__m256i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
+    __m128i const low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p0), low);
+    _mm_storeh_pd(reinterpret_cast<double*>(p1), _mm_castsi128_pd(low));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p2), high);
+    _mm_storeh_pd(reinterpret_cast<double*>(p3), _mm_castsi128_pd(high));
+  }
 };
 #include "depthwise.inl"
 
@@ -242,6 +280,13 @@ QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512BW)
 namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace avx512bw {
+namespace depthwise_detail {
+/// GCC would add the products to each other first, keep them all and run out of registers.
+QUERN_INLINE __m512i in_order(__m512i x) {
+  asm("" : "+v"(x));
+  return x;
+}
+}  // namespace depthwise_detail
 
 struct depthwise_words {
   static constexpr int columns = 16, weight_bytes = 128;
@@ -252,7 +297,14 @@ struct depthwise_words {
   QUERN_INLINE static void store_acc(std::int32_t* p, __m512i x) { _mm512_storeu_si512(p, x); }
   QUERN_INLINE static weight load_weight(unsigned char const* p, int) { return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)}; }
   QUERN_INLINE static __m512i dot(__m512i c, unsigned char const* p, index_t plane, int, weight const& w) {
-    return _mm512_add_epi32(c, _mm512_add_epi32(_mm512_madd_epi16(_mm512_loadu_si512(p), w.first), _mm512_madd_epi16(_mm512_loadu_si512(p + plane), w.second)));
+    return depthwise_detail::in_order(_mm512_add_epi32(depthwise_detail::in_order(_mm512_add_epi32(c, _mm512_madd_epi16(_mm512_loadu_si512(p), w.first))), _mm512_madd_epi16(_mm512_loadu_si512(p + plane), w.second)));
+  }
+  /// Quarter v of the bytes to p[v].
+  QUERN_INLINE static void scatter(__m512i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p0), _mm512_castsi512_si128(x));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p1), _mm512_maskz_extracti32x4_epi32(15, x, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p2), _mm512_maskz_extracti32x4_epi32(15, x, 2));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p3), _mm512_maskz_extracti32x4_epi32(15, x, 3));
   }
 };
 template <bool Signed>
@@ -261,22 +313,43 @@ QUERN_INLINE __m512i widened(__m128i a, __m128i b) {
   return Signed ? _mm512_cvtepi8_epi16(x) : _mm512_cvtepu8_epi16(x);
 }
 template <bool Signed>
-QUERN_INLINE void interleave_words_of(unsigned char const* const* rows, index_t const* steps, index_t pixels, __mmask16 live, unsigned char* dst,
-                                      index_t plane) {
-  for (index_t x = 0; x < pixels; ++x) {
-    __m128i const a = _mm_maskz_loadu_epi8(live, rows[0] + x * steps[0]), b = _mm_maskz_loadu_epi8(live, rows[1] + x * steps[1]);
-    __m128i const c = _mm_maskz_loadu_epi8(live, rows[2] + x * steps[2]), d = _mm_maskz_loadu_epi8(live, rows[3] + x * steps[3]);
-    _mm512_storeu_si512(dst + x * 64, widened<Signed>(a, b));
-    _mm512_storeu_si512(dst + x * 64 + plane, widened<Signed>(c, d));
-  }
+QUERN_INLINE void interleave_pair_of(unsigned char const* const* rows, index_t const* steps, index_t pixels, __mmask16 live, unsigned char* dst) {
+  unsigned char const *p = rows[0], *q = rows[1];
+  index_t const sp = steps[0], sq = steps[1];
+  for (index_t x = 0; x < pixels; ++x, p += sp, q += sq, dst += 64)
+    _mm512_storeu_si512(dst, widened<Signed>(_mm_maskz_loadu_epi8(live, p), _mm_maskz_loadu_epi8(live, q)));
 }
+template <int Rows>
 inline void interleave_words(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, int kind, unsigned char* dst,
                              index_t plane) {
   auto const mask = static_cast<__mmask16>((1u << live) - 1u);
-  if (kind == 1)
-    interleave_words_of<true>(rows, steps, pixels, mask, dst, plane);
-  else
-    interleave_words_of<false>(rows, steps, pixels, mask, dst, plane);
+  for (int r = 0; r < Rows; r += 2) {
+    if (kind == 1)
+      interleave_pair_of<true>(rows + r, steps + r, pixels, mask, dst + r / 2 * plane);
+    else
+      interleave_pair_of<false>(rows + r, steps + r, pixels, mask, dst + r / 2 * plane);
+  }
+}
+/// 64 codes of four rows. Dwords are transposed first, so that unpacking leaves 16 codes of all rows in each register, in order: 3
+/// shuffles for 16 codes instead of 5.
+inline void interleave_quads_wide(unsigned char const* const* rows, index_t const* steps, index_t units, int kind, unsigned char* dst,
+                                  index_t unit_bytes, index_t const* groups) {
+  __m512i const flip = _mm512_set1_epi8(kind == 1 ? static_cast<char>(0x80) : 0);
+  __m512i const dwords = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  unsigned char const *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+  index_t const sa = steps[0], sb = steps[1], sc = steps[2], sd = steps[3], g0 = groups[0], g1 = groups[1], g2 = groups[2], g3 = groups[3];
+  for (index_t u = 0; u < units; ++u, a += sa, b += sb, c += sc, d += sd, dst += unit_bytes) {
+    __m512i const va = _mm512_permutexvar_epi32(dwords, _mm512_xor_si512(_mm512_loadu_si512(a), flip));
+    __m512i const vb = _mm512_permutexvar_epi32(dwords, _mm512_xor_si512(_mm512_loadu_si512(b), flip));
+    __m512i const vc = _mm512_permutexvar_epi32(dwords, _mm512_xor_si512(_mm512_loadu_si512(c), flip));
+    __m512i const vd = _mm512_permutexvar_epi32(dwords, _mm512_xor_si512(_mm512_loadu_si512(d), flip));
+    __m512i const ab0 = _mm512_unpacklo_epi8(va, vb), ab1 = _mm512_unpackhi_epi8(va, vb);
+    __m512i const cd0 = _mm512_unpacklo_epi8(vc, vd), cd1 = _mm512_unpackhi_epi8(vc, vd);
+    _mm512_storeu_si512(dst + g0, _mm512_unpacklo_epi16(ab0, cd0));
+    _mm512_storeu_si512(dst + g1, _mm512_unpackhi_epi16(ab0, cd0));
+    _mm512_storeu_si512(dst + g2, _mm512_unpacklo_epi16(ab1, cd1));
+    _mm512_storeu_si512(dst + g3, _mm512_unpackhi_epi16(ab1, cd1));
+  }
 }
 /// Four rows side by side are a 4 x 4 matrix of dwords, which vpermd transposes, of 4 x 4 matrices of bytes, which vpshufb does.
 inline void interleave_quads(unsigned char const* const* rows, index_t const* steps, index_t pixels, index_t live, int kind, unsigned char* dst,
@@ -326,6 +399,13 @@ struct depthwise_quads {
   QUERN_INLINE static void store_acc(std::int32_t* p, __m512i x) { _mm512_storeu_si512(p, x); }
   QUERN_INLINE static weight load_weight(unsigned char const* p, int) { return _mm512_loadu_si512(p); }
   QUERN_INLINE static __m512i dot(__m512i c, unsigned char const* p, index_t, int, weight w) { return _mm512_dpbusd_epi32(c, _mm512_loadu_si512(p), w); }
+  /// Quarter v of the bytes to p[v].
+  QUERN_INLINE static void scatter(__m512i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p0), _mm512_castsi512_si128(x));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p1), _mm512_maskz_extracti32x4_epi32(15, x, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p2), _mm512_maskz_extracti32x4_epi32(15, x, 2));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p3), _mm512_maskz_extracti32x4_epi32(15, x, 3));
+  }
 };
 #include "depthwise.inl"
 
@@ -344,14 +424,18 @@ inline namespace QUERN_ABI {
 QUERN_DETAIL_KERNEL_FUNCTION depthwise_kernel depthwise_for(isa i) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx512_vnni && i <= isa::amx_int8)
-    return {"avx512_vnni", depthwise_form::quads, &avx512bw::interleave_quads, &avx512_vnni::depthwise<avx512_vnni::depthwise_quads>};
-  if (i == isa::avx512bw) return {"avx512bw", depthwise_form::words, &avx512bw::interleave_words, &avx512bw::depthwise<avx512bw::depthwise_words>};
+    return {"avx512_vnni", depthwise_form::quads, &avx512bw::interleave_quads, &avx512_vnni::depthwise<avx512_vnni::depthwise_quads>, nullptr,
+            &avx512bw::interleave_quads_wide};
+  if (i == isa::avx512bw)
+    return {"avx512bw", depthwise_form::words, &avx512bw::interleave_words<4>, &avx512bw::depthwise<avx512bw::depthwise_words>, &avx512bw::interleave_words<2>};
   if (i == isa::avx_vnni) return {"avx_vnni", depthwise_form::quads, &avx2::interleave_quads, &avx_vnni::depthwise<avx_vnni::depthwise_quads>};
-  if (i == isa::avx2) return {"avx2", depthwise_form::words, &avx2::interleave_words, &avx2::depthwise<avx2::depthwise_words>};
-  if (i == isa::sse41) return {"sse41", depthwise_form::words, &sse41::interleave_words, &sse41::depthwise<sse41::depthwise_words>};
+  if (i == isa::avx2)
+    return {"avx2", depthwise_form::words, &avx2::interleave_words<4>, &avx2::depthwise<avx2::depthwise_words>, &avx2::interleave_words<2>};
+  if (i == isa::sse41)
+    return {"sse41", depthwise_form::words, &sse41::interleave_words<4>, &sse41::depthwise<sse41::depthwise_words>, &sse41::interleave_words<2>};
 #endif
   static_cast<void>(i);
-  return {"plain", depthwise_form::words, &plain::interleave_words, &plain::taps_words};
+  return {"plain", depthwise_form::words, &plain::interleave_words<4>, &plain::taps_words, &plain::interleave_words<2>};
 }
 #else
 QUERN_DETAIL_KERNEL_FUNCTION depthwise_kernel depthwise_for(isa i) noexcept;

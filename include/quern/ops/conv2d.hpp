@@ -90,6 +90,16 @@ constexpr phase_axis phase_numbered(axis const& a, index_t phase) noexcept {
 }
 
 template <class Src, class Dst>
+void check_conv_overlap(char const* op, volume_view<Src> const& src, volume_view<Dst> const& dst) {
+  auto const last = [](auto const& v) {  // one behind the last element, for strides that are not negative
+    return v.data + (v.n - 1) * v.n_stride + (v.d - 1) * v.d_stride + (v.h - 1) * v.h_stride + (v.w - 1) * v.w_stride + (v.c - 1) * v.c_stride + 1;
+  };
+  if (src.n > 0 && reinterpret_cast<std::uintptr_t>(src.data) < reinterpret_cast<std::uintptr_t>(last(dst)) &&
+      reinterpret_cast<std::uintptr_t>(dst.data) < reinterpret_cast<std::uintptr_t>(last(src)))
+    fail(errc::overlap, op, ": dst overlaps src; positions are written while others are still read.");
+}
+
+template <class Src, class Dst>
 void check_conv_operands(char const* op, volume_view<Src> const& src, volume_view<Dst> const& dst, filter_shape const& f, index_t groups,
                          extent out) {
   if (src.n < 0 || src.n != dst.n) fail(errc::shape, op, ": src has batch ", src.n, ", dst ", dst.n, "; they must be equal.");
@@ -101,12 +111,7 @@ void check_conv_operands(char const* op, volume_view<Src> const& src, volume_vie
   if (src.n > 0 && dst.data == nullptr) fail(errc::null, op, ": dst is null.");
   if (src.c > 1 && src.c_stride != 1)
     fail(errc::shape, op, ": the channels of src are ", src.c_stride, " elements apart; they must be adjacent (to_nhwc() copies NCHW).");
-  auto const last = [](auto const& v) {  // one behind the last element, for strides that are not negative
-    return v.data + (v.n - 1) * v.n_stride + (v.d - 1) * v.d_stride + (v.h - 1) * v.h_stride + (v.w - 1) * v.w_stride + (v.c - 1) * v.c_stride + 1;
-  };
-  if (src.n > 0 && reinterpret_cast<std::uintptr_t>(src.data) < reinterpret_cast<std::uintptr_t>(last(dst)) &&
-      reinterpret_cast<std::uintptr_t>(dst.data) < reinterpret_cast<std::uintptr_t>(last(src)))
-    fail(errc::overlap, op, ": dst overlaps src; positions are written while others are still read.");
+  check_conv_overlap(op, src, dst);
 }
 
 template <class E>
