@@ -67,6 +67,7 @@ inline namespace QUERN_ABI {
 template <class F>
 void for_each_scale(char const* op, shape const& x, shape const& scale, index_t scales, onnx::quantize_attributes const& a, F const& f) {
   if (scales == 1 && a.block_size == 0) return f(index_t{0}, x.size(), index_t{0});
+  if (a.block_size < 0) fail(errc::argument, op, ": block_size is ", a.block_size, "; it must not be negative.");
   int const axis = a.axis < 0 ? a.axis + x.rank : a.axis;
   if (axis < 0 || axis >= x.rank) fail(errc::argument, op, ": axis is ", a.axis, ", but x has rank ", x.rank, ".");
   index_t outer = 1, inner = 1;
@@ -232,7 +233,7 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
   detail::check_linear("QuantizeLinear", x, scale, zero_point, y);
   detail::check_scales<Target>("QuantizeLinear", scale, zero_point);
   bool inner_blocks = false;  // blocks with elements behind their axis
-  for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size != 0 && d < x.extents.rank; ++d) inner_blocks |= x.extents.dim[d] > 1;
+  for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size > 0 && d >= 0 && d < x.extents.rank; ++d) inner_blocks |= x.extents.dim[d] > 1;
   auto const quotient = [](auto v, float step) { return detail::quotient_in<std::conditional_t<ort, float, real_type>>(static_cast<float>(v), step); };
   detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
@@ -314,6 +315,7 @@ scale_zero_point dynamic_quantize_linear(nd_view<float const> x, nd_view<std::ui
 template <class Target, class X>
 void cast(nd_view<X const> x, nd_view<detail::onnx_storage_t<Target>> y, bool saturate = true) {
   if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous()) fail(errc::shape, "Cast: x and y must have the same shape, without gaps.");
+  if (x.size() > 0 && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "Cast: ", x.data == nullptr ? "x" : "y", " is null.");
   for (index_t i = 0; i < x.size(); ++i) {
     if constexpr (detail::is_minifloat<Target>) {
       y.data[i] = Target(static_cast<float>(x.data[i]), saturate ? codec::overflow::saturate : codec::overflow::to_special);
@@ -558,6 +560,7 @@ void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w,
   if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
     fail(errc::shape, "MatMulNBits: a is ", a.rows, " x ", a.cols, ", w ", w.k, " x ", w.n, ", y ", y.rows, " x ", y.cols, "; they must be m x k, k x n and m x n.");
   if (w.block < 1) fail(errc::argument, "MatMulNBits: the block is ", w.block, "; it must be at least 1.");
+  if (bias.size != 0 && bias.size != w.n) fail(errc::shape, "MatMulNBits: bias has ", bias.size, " elements; y has ", w.n, " columns.");
   if (!y.empty() && (y.data == nullptr || w.codes == nullptr || w.scales == nullptr || (a.data == nullptr && w.k > 0))) fail(errc::null, "MatMulNBits: an operand is null.");
   buffer<std::int8_t> codes(w.k);
   buffer<float> scales(w.blocks());

@@ -56,14 +56,22 @@ void dequantize(nd_view<T> q, double scale, std::int64_t zero_point, nd_view<flo
   dequantize_as<convention::pytorch>(vector_view<std::remove_const_t<T> const>{q.data, q.size(), 1}, {static_cast<float>(scale), static_cast<std::int32_t>(zero_point)}, view(y.data, y.size()));
 }
 
+namespace detail {
+inline void check_fake_quantize(double scale, std::int32_t zero_point, std::int32_t qmin, std::int32_t qmax) {
+  if (qmin > qmax || zero_point < qmin || zero_point > qmax)
+    fail(errc::argument, "fake_quantize: zero_point is ", zero_point, ", the codes ", qmin, " to ", qmax, "; it must be one of them.");
+  auto const single = static_cast<float>(scale);
+  if (!(single > 0) || !is_finite(single)) fail(errc::scale, "fake_quantize: the scale is ", scale, "; it must be positive and finite, as a float.");
+}
+}  // namespace detail
+
 /// torch.fake_quantize_per_tensor_affine; `mask`, when given, tells where the gradient passes. @errors shape, null, scale, argument.
 template <class X>
 void fake_quantize_per_tensor_affine(nd_view<X> x, double scale, std::int32_t zero_point, std::int32_t qmin, std::int32_t qmax, nd_view<float> y,
                                      bool* mask = nullptr, bool int64_first = true) {
   if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous()) fail(errc::shape, "fake_quantize: x has ", x.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
-  if (qmin > qmax || zero_point < qmin || zero_point > qmax)
-    fail(errc::argument, "fake_quantize: zero_point is ", zero_point, ", the codes ", qmin, " to ", qmax, "; it must be one of them.");
-  if (!(scale > 0) || !is_finite(scale)) fail(errc::scale, "fake_quantize: the scale is ", scale, "; it must be positive and finite.");
+  detail::check_fake_quantize(scale, zero_point, qmin, qmax);
+  if (x.size() > 0 && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "fake_quantize: ", x.data == nullptr ? "x" : "y", " is null.");
   for (index_t i = 0; i < x.size(); ++i) {
     auto const r = convention::pytorch::fake_quantize(x.data[i], {static_cast<float>(scale), zero_point}, qmin, qmax, int64_first);
     y.data[i] = r.value;
@@ -78,6 +86,8 @@ void fake_quantize_per_channel_affine(nd_view<X> x_, vector_view<float const> sc
   nd_view<std::remove_const_t<X> const> const x = x_;
   auto const s = nd(scales.data, make_shape(scales.size));
   quern::detail::check_linear("fake_quantize", x, s, nd(zero_points.data, make_shape(zero_points.size)), y);
+  for (index_t c = 0; c < scales.size; ++c)  // all of them before anything is written
+    detail::check_fake_quantize(static_cast<double>(scales[c]), zero_points.data == nullptr ? 0 : zero_points[c], qmin, qmax);
   quern::detail::for_each_scale("fake_quantize", x.extents, s.extents, scales.size, {.axis = axis}, [&](index_t first, index_t count, index_t c) {
     auto const part = make_shape(count);
     fake_quantize_per_tensor_affine(nd(x.data + first, part), static_cast<double>(scales[c]), zero_points.data == nullptr ? 0 : zero_points[c], qmin, qmax,

@@ -1,0 +1,148 @@
+// What the frameworks' operators refuse beside what their own rooms' tests show.
+#include "refusal.hpp"
+
+#include <quern/ops/conv16x8.hpp>
+#include <quern/ops/onnx.hpp>
+#include <quern/ops/pytorch.hpp>
+#include <quern/ops/tflite.hpp>
+#include <quern/ops/tvm.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+using namespace quern;
+
+namespace {
+
+// What every case reads and none may write.
+float x[24];
+std::int8_t q[24];
+std::uint8_t u[24];
+std::int16_t wide[24];
+std::int32_t sums[24];
+float floats[24];
+nd_view<float const> in(shape const& s) { return nd<float const>(x, s); }
+nd_view<std::int8_t const> codes(shape const& s) { return nd<std::int8_t const>(q, s); }
+nd_view<std::int8_t> out(shape const& s) { return nd(q, s); }
+nd_view<float> reals(shape const& s) { return nd(floats, s); }
+nd_view<std::int8_t const> const no_zeros{};
+
+bool untouched() {
+  bool zero = true;
+  for (int i = 0; i < 24; ++i) zero &= q[i] == 0 && u[i] == 0 && wide[i] == 0 && sums[i] == 0 && floats[i] == 0;
+  return zero;
+}
+
+auto const square = make_shape(4, 4);
+auto const flat = make_shape(16);
+
+}  // namespace
+
+TEST_CASE("ONNX: shapes, axes, blocks, scales and memory", "[errors][onnx]") {
+  float const one[4] = {1, 1, 1, 1}, bad[4] = {1, 1, -1, 1};
+  std::int8_t const zeros[4] = {};
+  auto const scale = nd<float const>(one, make_shape(1)), scales = nd<float const>(one, make_shape(4));
+  auto const quantize = [&](auto from, auto s, auto zero, auto to, onnx::quantize_attributes a) { onnx::quantize_linear<s8>(from, s, zero, to, a); };
+  refuses(errc::shape, "x and y must have the same shape", [&] { quantize(in(square), scale, no_zeros, out(flat), {}); });
+  auto gaps = in(square);
+  gaps.stride[0] = 5;
+  refuses(errc::shape, "row-major without gaps", [&] { quantize(gaps, scale, no_zeros, out(square), {}); });
+  refuses(errc::shape, "there are 4 scales and 1 zero points", [&] { quantize(in(square), scales, nd<std::int8_t const>(zeros, make_shape(1)), out(square), {}); });
+  refuses(errc::null, "the scale is null", [&] { quantize(in(square), nd<float const>(nullptr, make_shape(1)), no_zeros, out(square), {}); });
+  refuses(errc::null, "x is null", [&] { quantize(nd<float const>(nullptr, square), scale, no_zeros, out(square), {}); });
+  refuses(errc::argument, "axis is 2, but x has rank 2", [&] { quantize(in(square), scales, no_zeros, out(square), {.axis = 2}); });
+  refuses(errc::argument, "axis is -5", [&] { quantize(in(square), scales, no_zeros, out(square), {.axis = -5, .block_size = 2}); });
+  refuses(errc::argument, "block_size is -1", [&] { quantize(in(square), scales, no_zeros, out(square), {.axis = 0, .block_size = -1}); });
+  refuses(errc::shape, "there are 4 scales, and axis 1 has size 2", [&] { quantize(in(make_shape(4, 2)), scales, no_zeros, out(make_shape(4, 2)), {}); });
+  refuses(errc::shape, "with block_size 2 the scales", [&] { quantize(in(square), scales, no_zeros, out(square), {.axis = 1, .block_size = 2}); });
+  refuses(errc::scale, "scale 2 is -1", [&] { quantize(in(square), nd<float const>(bad, make_shape(4)), no_zeros, out(square), {}); });
+  refuses(errc::shape, "DynamicQuantizeLinear: x has 16 elements, y 4", [&] { onnx::dynamic_quantize_linear(in(square), nd(u, make_shape(4))); });
+  refuses(errc::shape, "Cast: x and y", [&] { onnx::cast<s8>(in(square), out(flat)); });
+  refuses(errc::null, "Cast: x is null", [&] { onnx::cast<s8>(nd<float const>(nullptr, square), out(square)); });
+
+  refuses(errc::shape, "both operands must have a dimension", [&] { onnx::matmul_integer(codes(make_shape()), 0, codes(square), 0, nd(sums, make_shape(4))); });
+  refuses(errc::shape, "a has 4 columns, b 2 rows", [&] { onnx::matmul_integer(codes(square), 0, codes(make_shape(2, 4)), 0, nd(sums, square)); });
+  refuses(errc::shape, "y has 8 elements; the product has 16", [&] { onnx::matmul_integer(codes(square), 0, codes(square), 0, nd(sums, make_shape(2, 4))); });
+  refuses(errc::null, "an operand is null", [&] { onnx::matmul_integer(nd<std::int8_t const>(nullptr, square), 0, codes(square), 0, nd(sums, square)); });
+  refuses(errc::shape, "ranks 2, 4 and 4", [&] { onnx::conv_integer(codes(square), 0, codes(make_shape(1, 1, 1, 1)), 0, nd(sums, make_shape(1, 1, 4, 4))); });
+  refuses(errc::null, "an operand is null", [&] { onnx::conv_integer(nd<std::int8_t const>(nullptr, make_shape(1, 1, 4, 4)), 0, codes(make_shape(1, 1, 1, 1)), 0, nd(sums, make_shape(1, 1, 4, 4))); });
+
+  convention::affine const p{1.0f, 0};
+  auto const image = nhwc<std::int8_t const>(q, 1, 2, 2, 3);
+  refuses(errc::shape, "QLinearSoftmax: x is 2 x 3, y 2 x 4", [&] { onnx::com_microsoft::qlinear_softmax(row_major<std::int8_t const>(q, 2, 3), p, p, row_major(q, 2, 4)); });
+  refuses(errc::null, "QLinearSoftmax: x is null", [&] { onnx::com_microsoft::qlinear_softmax(row_major<std::int8_t const>(nullptr, 2, 3), p, p, row_major(q, 2, 3)); });
+  refuses(errc::shape, "y is 1 x 1 x 2 x 3", [&] { onnx::com_microsoft::qlinear_global_average_pool(image, p, p, nhwc(q, 1, 1, 2, 3)); });
+  refuses(errc::null, "QLinearGlobalAveragePool: y is null", [&] { onnx::com_microsoft::qlinear_global_average_pool(image, p, p, nhwc<std::int8_t>(nullptr, 1, 1, 1, 3)); });
+  refuses(errc::shape, "QLinearAveragePool: y is", [&] { onnx::com_microsoft::qlinear_average_pool(image, p, {}, p, nhwc(q, 1, 1, 2, 3)); });
+  refuses(errc::null, "QLinearAveragePool: y is null", [&] { onnx::com_microsoft::qlinear_average_pool(image, p, {}, p, nhwc<std::int8_t>(nullptr, 1, 2, 2, 3)); });
+
+  onnx::com_microsoft::n_bit_weights<4> w{.n = 2, .k = 4, .block = 4, .codes = u, .scales = x};
+  auto const a = row_major<float const>(x, 2, 4);
+  auto const y = row_major(floats, 2, 2);
+  for (auto const multiply : {&onnx::com_microsoft::matmul_nbits<4>, &onnx::com_microsoft::matmul_nbits_int8<4>}) {
+    refuses(errc::shape, "a is 2 x 3, w 4 x 2", [&] { multiply(row_major<float const>(x, 2, 3), w, {}, y); });
+    refuses(errc::shape, "bias has 3 elements; y has 2 columns", [&] { multiply(a, w, {x, 3, 1}, y); });
+    refuses(errc::null, "an operand is null", [&] { multiply(a, w, {}, row_major<float>(nullptr, 2, 2)); });
+    auto none = w;
+    none.block = 0;
+    refuses(errc::argument, "the block is 0", [&] { multiply(a, none, {}, y); });
+  }
+  CHECK(untouched());
+}
+
+TEST_CASE("PyTorch, TFLite and TVM: shapes, scales and memory", "[errors][pytorch][tflite][tvm]") {
+  convention::affine const p{1.0f, 0};
+  bool mask[16];
+  refuses(errc::shape, "quantize_per_tensor: x has 16 elements", [&] { pytorch::quantize_per_tensor<s8>(in(square), 1.0, 0, out(flat)); });
+  refuses(errc::shape, "dequantize: q has 16", [&] { pytorch::dequantize(codes(square), 1.0, 0, reals(flat)); });
+  refuses(errc::null, "dequantize_as: src is null", [&] { pytorch::dequantize(nd<std::int8_t const>(nullptr, square), 1.0, 0, reals(square)); });
+  refuses(errc::shape, "fake_quantize: x has 16", [&] { pytorch::fake_quantize_per_tensor_affine(in(square), 1.0, 0, -128, 127, reals(flat)); });
+  refuses(errc::argument, "zero_point is 200", [&] { pytorch::fake_quantize_per_tensor_affine(in(square), 1.0, 200, -128, 127, reals(square)); });
+  refuses(errc::null, "fake_quantize: x is null", [&] { pytorch::fake_quantize_per_tensor_affine(nd<float const>(nullptr, square), 1.0, 0, -128, 127, reals(square)); });
+  for (double bad : {0.0, -1.0, 1e-300, 1e300, static_cast<double>(NAN), static_cast<double>(INFINITY)})
+    refuses(errc::scale, "fake_quantize: the scale is", [&] { pytorch::fake_quantize_per_tensor_affine(in(square), bad, 0, -128, 127, reals(square)); });
+  float const scales[4] = {1, 1, 1, 0};
+  x[0] = 5;  // the first channel would be written as 5 if the last one's scale were found later
+  refuses(errc::scale, "the scale is 0", [&] { pytorch::fake_quantize_per_channel_affine(in(square), {scales, 4, 1}, {}, 0, -128, 127, reals(square)); });
+  x[0] = 0;
+  vector_view<float const> const dy{x, 16, 1};
+  refuses(errc::shape, "dy has 16 elements, dx 15", [&] { pytorch::fake_quantize_backward(dy, mask, {floats, 15, 1}); });
+  refuses(errc::null, "fake_quantize_backward: an operand is null", [&] { pytorch::fake_quantize_backward(dy, nullptr, {floats, 16, 1}); });
+  auto const learn = [&](vector_view<float const> from, float scale, vector_view<float> dx) {
+    (void)pytorch::fake_quantize_learnable_backward(from, dy, scale, 0.0f, -128, 127, 1.0f, dx);
+  };
+  refuses(errc::shape, "have 15, 16 and 16 elements", [&] { learn({x, 15, 1}, 1.0f, {floats, 16, 1}); });
+  refuses(errc::null, "learnable_backward: an operand is null", [&] { learn({nullptr, 16, 1}, 1.0f, {floats, 16, 1}); });
+  refuses(errc::scale, "the scale is 0", [&] { learn(dy, 0.0f, {floats, 16, 1}); });
+  refuses(errc::shape, "quantize: x has 16", [&] { tflite::quantize<s8>(in(square), p, out(flat)); });
+  refuses(errc::shape, "dequantize: q has 16", [&] { tflite::dequantize(codes(square), p, reals(flat)); });
+  refuses(errc::shape, "quantize: x has 16", [&] { tvm::quantize<s8>(in(square), p, out(flat)); });
+  refuses(errc::shape, "dequantize: q has 16", [&] { tvm::dequantize(codes(square), p, reals(flat)); });
+  using c = convention::tflite;
+  refuses(errc::shape, "quantize: src is 4 and dst is 5", [&] { quantize_as<c, s8>(vector_view<float const>{x, 4, 1}, p, vector_view<std::int8_t>{q, 5, 1}); });
+  refuses(errc::null, "quantize: src is null", [&] { quantize_as<c, s8>(vector_view<float const>{nullptr, 4, 1}, p, vector_view<std::int8_t>{q, 4, 1}); });
+  refuses(errc::shape, "dequantize_as: src has 4 elements, dst 5", [&] { dequantize_as<c>(vector_view<std::int8_t const>{q, 4, 1}, p, vector_view<float>{floats, 5, 1}); });
+  CHECK(untouched());
+}
+
+TEST_CASE("int16 convolutions: weights of another kind, shapes, memory", "[errors][conv]") {
+  auto const src = nhwc<std::int16_t const>(wide, 1, 2, 2, 2);
+  auto const dst = nhwc(wide, 1, 2, 2, 2);
+  auto const filter = nhwc<std::int8_t const>(q, 2, 1, 1, 2), taps = nhwc<std::int8_t const>(q, 1, 1, 1, 2);
+  refuses(errc::shape, "the weights are null or empty", [&] { (void)pack_conv16(nhwc<std::int8_t const>(nullptr, 2, 1, 1, 2)); });
+  refuses(errc::shape, "must be 1 x H x W x O", [&] { (void)pack_depthwise16(filter); });
+  auto const packed = pack_conv16(filter), turned = pack_conv16(filter, {}, true), deep = pack_depthwise16(taps);
+  wide_output<rescale::tflite_s64, std::int64_t> const none{};
+  auto const rescale = rescale::tflite_s64::from_real(0.5);
+  wide_output<rescale::tflite_s64, std::int64_t> const output{.rescale = &rescale};
+  refuses(errc::argument, "packed for another kind", [&] { conv2d_16x8(src, deep, dst, output); });
+  refuses(errc::null, "output.rescale is null", [&] { conv2d_16x8(src, packed, nhwc(wide + 12, 1, 2, 2, 2), none); });
+  refuses(errc::argument, "not packed by pack_depthwise16", [&] { depthwise_16x8(src, packed, dst, output); });
+  refuses(errc::shape, "src has 3 channels, the weights 2 outputs", [&] { depthwise_16x8(nhwc<std::int16_t const>(wide, 1, 2, 2, 3), deep, dst, output); });
+  refuses(errc::shape, "dst is 1 x 2 x 2; it must be 2 x 2 x 2", [&] { depthwise_16x8(src, deep, nhwc(wide, 1, 1, 2, 2), output); });
+  refuses(errc::shape, "channels of src must be adjacent", [&] { depthwise_16x8(nchw<std::int16_t const>(wide, 1, 2, 2, 2), deep, dst, output); });
+  refuses(errc::null, "depthwise_16x8: an operand is null", [&] { depthwise_16x8(src, deep, dst, none); });
+  refuses(errc::argument, "were not packed for it", [&] { transposed_conv2d_16x8(src, packed, dst, output); });
+  static_cast<void>(turned);
+  CHECK(untouched());
+}
