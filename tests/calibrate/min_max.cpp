@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/isas.hpp"
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstring>

@@ -4,6 +4,7 @@
 #include <quern/calibrate/aciq.hpp>
 #include <quern/calibrate/exact_grid.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 using namespace quern;

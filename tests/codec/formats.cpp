@@ -8,6 +8,7 @@
 #include <quern/codec/nvfp4.hpp>
 #include <quern/round/stochastic.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 

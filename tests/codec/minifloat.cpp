@@ -6,6 +6,7 @@
 #include <quern/codec/nf4.hpp>
 #include <quern/codec/nvfp4.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>

@@ -7,6 +7,7 @@
 #include <quern/compress/gptq.hpp>
 #include <quern/compress/hqq.hpp>
 
+#include <algorithm>
 #include <thread>
 
 using namespace quern;

@@ -5,6 +5,8 @@
 
 #include <quern/dispatch/thread_pool.hpp>
 
+#include <algorithm>
+
 using namespace conv_test;
 
 namespace {

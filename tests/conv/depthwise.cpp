@@ -3,6 +3,8 @@
 
 #include "problem.hpp"
 
+#include <algorithm>
+
 using namespace conv_test;
 
 namespace {

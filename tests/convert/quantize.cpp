@@ -6,6 +6,7 @@
 #include <quern/convert/quantize.hpp>
 #include <quern/reference/quantize.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>

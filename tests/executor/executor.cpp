@@ -3,8 +3,10 @@
 
 #include <quern/dispatch/thread_pool.hpp>
 
+#include <cmath>
 #include <functional>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 

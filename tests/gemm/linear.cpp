@@ -5,6 +5,9 @@
 
 #include "problem.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 using namespace gemm_test;
 
 namespace {

@@ -12,6 +12,7 @@
 #include <quern/ops/shape.hpp>
 #include <quern/reference/layers.hpp>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 

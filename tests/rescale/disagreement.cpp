@@ -4,6 +4,7 @@
 
 #include <quern/rescale/rescales.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 

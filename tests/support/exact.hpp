@@ -3,6 +3,7 @@
 // Written from the definitions and sharing no code with include/quern: floor division and comparison with a half, nothing else.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>

@@ -5,8 +5,11 @@
 #include "files.hpp"
 #include "network.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <random>
+#include <string>
+#include <vector>
 
 using namespace run_tflite;
 
