@@ -19,6 +19,7 @@
 #include <quern/rescale/tflite_single.hpp>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 
 namespace run_tflite {
@@ -56,6 +57,8 @@ class layer_maker {
       case op::max_pool: pool<false>(); break;
       case op::mean: reduction(true); break;
       case op::sum: reduction(false); break;
+      case op::reduce_max: extreme_reduction<true>(); break;
+      case op::reduce_min: extreme_reduction<false>(); break;
       case op::softmax: softmax(); break;
       case op::logistic: sigmoid(fixed_point::sigmoid_kind::logistic); break;
       case op::tanh: sigmoid(fixed_point::sigmoid_kind::tanh); break;
@@ -86,6 +89,9 @@ class layer_maker {
       case op::unpack: unpack_layer(); break;
       case op::space_to_depth: blocks(true); break;
       case op::depth_to_space: blocks(false); break;
+      case op::space_to_batch: batches(true); break;
+      case op::batch_to_space: batches(false); break;
+      case op::shape: shape_of_input(); break;
       case op::resize_bilinear: resize(true); break;
       case op::resize_nearest: resize(false); break;
       case op::arg_max: arg_max(); break;
@@ -148,7 +154,7 @@ class layer_maker {
     return {t.scale(), t.zero_point()};
   }
   fixed_point::limits type_limits(tensor const& t) const {
-    return t.type == element::i16 ? fixed_point::limits{-32768, 32767} : t.type == element::u8 ? fixed_point::limits{0, 255} : fixed_point::limits{-128, 127};
+    return t.type == element::i32 ? fixed_point::limits{-2147483647 - 1, 2147483647} : t.type == element::i16 ? fixed_point::limits{-32768, 32767} : t.type == element::u8 ? fixed_point::limits{0, 255} : fixed_point::limits{-128, 127};
   }
   fixed_point::limits limits() const {
     auto const l = type_limits(out());
@@ -595,6 +601,10 @@ class layer_maker {
     if (from == element::i8 && to == element::i16) return requantize_codes<std::int8_t, std::int16_t>();
     if (from == element::i16 && to == element::i8) return requantize_codes<std::int16_t, std::int8_t>();
     if (from == element::i16 && to == element::i16) return requantize_codes<std::int16_t, std::int16_t>();
+    if (from == element::i8 && to == element::i32) return requantize_codes<std::int8_t, std::int32_t>();
+    if (from == element::i16 && to == element::i32) return requantize_codes<std::int16_t, std::int32_t>();
+    if (from == element::i32 && to == element::i8) return requantize_codes<std::int32_t, std::int8_t>();
+    if (from == element::i32 && to == element::i16) return requantize_codes<std::int32_t, std::int16_t>();
     refuse_types();
   }
   void dequantize() {
@@ -654,6 +664,44 @@ class layer_maker {
     made_.operations = static_cast<double>(in(0).extents.size());
     made_.kernel = "plain";
     auto const run = [&]<class T>(T) { return [=, x = nd(source<T>(0), in(0).extents), y = nd(target<T>(), kept)] { reduce(x, axes, y, f); }; };
+    if (in(0).type != out().type) refuse_types();
+    if (out().type == element::i8)
+      made_.run = run(std::int8_t{});
+    else if (out().type == element::i16)
+      made_.run = run(std::int16_t{});
+    else
+      refuse_types();
+  }
+
+  /// The largest or smallest code over some dimensions.
+  template <bool Largest>
+  void extreme_reduction() {
+    same_parameters(in(0), out());
+    unsigned axes = 0;
+    for (index_t const d : numbers(1)) axes |= 1u << dimension(d, in(0).extents.rank);
+    shape const kept = reduced_shape(in(0).extents, axes);
+    if (kept.size() != out().extents.size() || in(0).extents.size() < 1) refuse("has an output of the wrong size");
+    made_.operations = static_cast<double>(in(0).extents.size());
+    made_.kernel = "plain";
+    auto const run = [&]<class T>(T) {
+      auto const x = nd(source<T>(0), in(0).extents);
+      auto total = nd(target<T>(), kept);
+      auto const y = nd(target<T>(), make_shape(kept.size()));
+      for (int d = 0; d < kept.rank; ++d)
+        if (((axes >> d) & 1) != 0) total.stride[d] = 0;
+      total.extents = x.extents;
+      return [=] {
+        fill(y, Largest ? std::numeric_limits<T>::min() : std::numeric_limits<T>::max());
+        index_t position[shape::max_rank] = {};
+        for (index_t i = 0, n = x.size(); i < n; ++i) {
+          index_t at = 0;
+          for (int d = 0; d < x.extents.rank; ++d) at += position[d] * total.stride[d];
+          T& best = total.data[at];
+          best = Largest ? (x.data[i] > best ? x.data[i] : best) : (x.data[i] < best ? x.data[i] : best);
+          for (int d = x.extents.rank - 1; d >= 0 && ++position[d] == x.extents.dim[d]; --d) position[d] = 0;
+        }
+      };
+    };
     if (in(0).type != out().type) refuse_types();
     if (out().type == element::i8)
       made_.run = run(std::int8_t{});
@@ -858,6 +906,43 @@ class layer_maker {
         to_depth ? space_to_depth(x, block, y) : depth_to_space(x, block, y);
       };
     });
+  }
+  /// SPACE_TO_BATCH_ND, and BATCH_TO_SPACE_ND, its inverse, of images: batch (dy * block_w + dx) * n + b holds every block-th pixel of
+  /// image b, padded (cropped on the way back), from row dy and column dx on.
+  void batches(bool to_batch) {
+    auto const block = numbers(1), border = numbers(2);
+    if (in(0).type != out().type) refuse_types();
+    if (block.size() != 2 || border.size() != 4) refuse("has blocks of other than two dimensions");
+    if (block[0] < 1 || block[1] < 1 || border[0] < 0 || border[1] < 0 || border[2] < 0 || border[3] < 0) refuse("has a block or a border that is not positive");
+    by_size(out(), [&]<class T>(T) {
+      auto const x = image(source<T>(0), in(0));
+      auto const y = image(target<T>(), out());
+      auto const big = [&] { return to_batch ? extent{x.h, x.w, x.n} : extent{y.h, y.w, y.n}; }();
+      auto const small = [&] { return to_batch ? extent{y.h, y.w, y.n} : extent{x.h, x.w, x.n}; }();
+      if (big.h + border[0] + border[1] != small.h * block[0] || big.w + border[2] + border[3] != small.w * block[1] || big.d * block[0] * block[1] != small.d || x.c != y.c)
+        refuse("has an output that does not fit its blocks");
+      made_.run = [=, top = border[0], left = border[2], bh = block[0], bw = block[1], zero = static_cast<T>(out().zero_point()), bytes = static_cast<std::size_t>(x.c) * sizeof(T)] {
+        for (index_t b = 0; b < small.d; ++b)
+          for (index_t i = 0; i < small.h; ++i)
+            for (index_t j = 0; j < small.w; ++j) {
+              index_t const phase = b / big.d, n = b % big.d, h = i * bh + phase / bw - top, w = j * bw + phase % bw - left;
+              bool const inside = h >= 0 && h < big.h && w >= 0 && w < big.w;
+              if (to_batch && inside)
+                __builtin_memcpy(&y(b, i, j, 0), &x(n, h, w, 0), bytes);
+              else if (to_batch)
+                for (index_t c = 0; c < y.c; ++c) y(b, i, j, c) = zero;
+              else if (inside)
+                __builtin_memcpy(&y(n, h, w, 0), &x(b, i, j, 0), bytes);
+            }
+      };
+    });
+  }
+  void shape_of_input() {
+    if (out().type != element::i32 || out().extents.size() != in(0).extents.rank) refuse_types();
+    made_.kernel = "copy";
+    made_.run = [s = in(0).extents, y = target<std::int32_t>()] {
+      for (int d = 0; d < s.rank; ++d) y[d] = static_cast<std::int32_t>(s.dim[d]);
+    };
   }
   void resize(bool bilinear) {
     resize_options const r{o_->o.align_corners, o_->o.half_pixel_centers};

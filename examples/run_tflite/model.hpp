@@ -39,9 +39,9 @@ struct tensor {
 enum class op : int {
   add = 0, average_pool = 1, concatenation = 2, conv = 3, depthwise_conv = 4, depth_to_space = 5, dequantize = 6,
   fully_connected = 9, l2_normalization = 11, logistic = 14, max_pool = 17, mul = 18, relu = 19, relu_n1_to_1 = 20, relu6 = 21,
-  reshape = 22, resize_bilinear = 23, softmax = 25, space_to_depth = 26, svdf = 27, tanh = 28, pad = 34, transpose = 39, mean = 40,
+  reshape = 22, resize_bilinear = 23, softmax = 25, space_to_depth = 26, svdf = 27, tanh = 28, pad = 34, batch_to_space = 37, space_to_batch = 38, transpose = 39, mean = 40,
   sub = 41, squeeze = 43, strided_slice = 45, exp = 47, split = 49, prelu = 54, maximum = 55, arg_max = 56, minimum = 57, padv2 = 60,
-  slice = 65, transpose_conv = 67, expand_dims = 70, sum = 74, rsqrt = 76, pack = 83, unpack = 88, resize_nearest = 97,
+  slice = 65, transpose_conv = 67, expand_dims = 70, sum = 74, rsqrt = 76, shape = 77, reduce_max = 82, pack = 83, unpack = 88, reduce_min = 89, resize_nearest = 97,
   leaky_relu = 98, mirror_pad = 100, abs = 101, split_v = 102, elu = 111, quantize = 114, hard_swish = 117, batch_matmul = 126,
   conv_3d = 132, gelu = 150, relu_0_to_1 = 152
 };

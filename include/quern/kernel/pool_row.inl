@@ -15,10 +15,21 @@ struct averages {
   QUERN_INLINE words operator()(words sum) const { return with_sign_of(shift_words(high_product(add_words(magnitude(sum), half), multiplier), shift), sum); }
 };
 
-template <bool Average, class T>
+/// One block of channels of one pixel: word_lanes (average, Wide: twice as many) or 2 * word_lanes (maximum).
+template <bool Average, bool Wide, class T>
 QUERN_INLINE void pool_block(T const* src, index_t row_stride, index_t col_stride, index_t rows, index_t cols, averages const& a, byte_vector lo,
                              byte_vector hi, T* dst) {
-  if constexpr (Average) {
+  if constexpr (Average && Wide) {
+    words sum = widen(src), next = widen(src + word_lanes);
+    for (index_t y = 0; y < rows; ++y)
+      for (index_t x = y == 0 ? 1 : 0; x < cols; ++x) {
+        T const* const p = src + y * row_stride + x * col_stride;
+        sum = add_words(sum, widen(p));
+        next = add_words(next, widen(p + word_lanes));
+      }
+    store_narrow(dst, a(sum), lo, hi);
+    store_narrow(dst + word_lanes, a(next), lo, hi);
+  } else if constexpr (Average) {
     words sum = widen(src);
     for (index_t y = 0; y < rows; ++y)
       for (index_t x = y == 0 ? 1 : 0; x < cols; ++x) sum = add_words(sum, widen(src + y * row_stride + x * col_stride));
@@ -41,6 +52,9 @@ QUERN_NOINLINE void pool_row(quern::detail::pool_geometry const& g, T const* src
     index_t const at = x * g.stride - g.before, first = at < 0 ? -at : 0, last = at + g.kernel > g.in ? g.in - at : g.kernel;
     T const* const from = src + (at + first) * g.col_stride;
     index_t const cols = last - first, taps = rows * cols;
+    // The rows are as many streams, each read in short pieces: too many for the CPU to look ahead by itself.
+    for (index_t y = 0; g.far && y < rows; ++y)
+      for (index_t ahead = 0; ahead < g.stride * g.col_stride; ahead += 64) _mm_prefetch(reinterpret_cast<char const*>(from + y * g.row_stride) + 1024 + ahead, _MM_HINT_T0);
     if (g.channels < step || (Average && taps > quern::detail::most_word_taps<T>)) {
       quern::detail::pool_pixel<Average>(from, g.row_stride, g.col_stride, rows, cols, g.channels, min, max, dst);
       continue;
@@ -54,14 +68,17 @@ QUERN_NOINLINE void pool_row(quern::detail::pool_geometry const& g, T const* src
       }
       for (index_t c = 0; c < g.channels; c += wide) {
         index_t const c0 = c + wide <= g.channels ? c : g.channels - wide;  // the last block overlaps the one before
-        pool_block<false>(from + c0, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + c0);
+        pool_block<false, true>(from + c0, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + c0);
       }
       continue;
     }
     if (taps != known) a = averages(taps), known = taps;
-    for (index_t c = 0; c < g.channels; c += step) {
+    index_t done = 0;
+    for (; done + 2 * step <= g.channels; done += 2 * step)
+      pool_block<true, true>(from + done, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + done);
+    for (index_t c = done; c < g.channels; c += step) {
       index_t const c0 = c + step <= g.channels ? c : g.channels - step;
-      pool_block<true>(from + c0, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + c0);
+      pool_block<true, false>(from + c0, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + c0);
     }
   }
 }

@@ -5,13 +5,15 @@
 // is row x / 16 if row r holds the difference (XOR) to the one before; the saturating subtraction keeps bytes from 128 on negative,
 // and x ^ 128 does the same for the other half.
 //
-//     instructions a row    subs, shuffle, xor = 3, for 16 (SSE) or 32 (AVX2) bytes; AVX-512BW looks words up: 20 for 64 bytes
+//     instructions a row    subs, shuffle, xor = 3, for 16 (SSE) or 32 (AVX2) bytes
+//     for 64 bytes          20 on AVX-512BW, which looks words up, 4 with VBMI
 #pragma once
 
 #include "../core/integers.hpp"
 #include "../cpu/isa.hpp"
 
 #if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -146,6 +148,54 @@ inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uin
 }  // namespace quern
 QUERN_TARGET_END
 
+// VBMI (Ice Lake, Zen 4 and later) looks 64 bytes up in 128 at once.
+#define QUERN_DETAIL_TARGET_VBMI "avx512vbmi," QUERN_TARGET_AVX512BW
+QUERN_TARGET_BEGIN(QUERN_DETAIL_TARGET_VBMI)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace avx512vbmi {
+QUERN_INLINE __m512i look_up_bytes(__m512i t0, __m512i t1, __m512i t2, __m512i t3, __m512i x) noexcept {
+  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), _mm512_permutex2var_epi8(t0, x, t1), _mm512_permutex2var_epi8(t2, x, t3));
+}
+inline void look_up(std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
+  __m512i const t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64), t2 = _mm512_loadu_si512(table + 128),
+                t3 = _mm512_loadu_si512(table + 192);
+  index_t i = 0;
+  if (n >= detail::streaming_codes) {
+    index_t const first = static_cast<index_t>(-reinterpret_cast<std::uintptr_t>(dst) % 64);
+    for (; i < first; ++i) dst[i] = table[src[i]];
+    for (; i + 64 <= n; i += 64) _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), look_up_bytes(t0, t1, t2, t3, _mm512_loadu_si512(src + i)));
+    _mm_sfence();
+  }
+  for (; i < n; i += 64) {
+    __mmask64 const live = n - i >= 64 ? ~__mmask64{0} : (__mmask64{1} << (n - i)) - 1;
+    _mm512_mask_storeu_epi8(dst + i, live, look_up_bytes(t0, t1, t2, t3, _mm512_maskz_loadu_epi8(live, src + i)));
+  }
+}
+}  // namespace avx512vbmi
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+#undef QUERN_DETAIL_TARGET_VBMI
+
+namespace quern {
+namespace detail {
+inline signed char vbmi_known = 0;  // 0 not asked yet, 1 absent, 2 present; asking twice is harmless
+
+inline namespace QUERN_ABI {
+/// Whether this CPU has AVX512_VBMI, beyond what isa::avx512_vnni promises (Cascade Lake has none).
+inline bool has_vbmi() noexcept {
+  signed char known = __atomic_load_n(&vbmi_known, __ATOMIC_RELAXED);
+  if (known == 0) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    known = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && ((c >> 1) & 1) != 0 ? 2 : 1;
+    __atomic_store_n(&vbmi_known, known, __ATOMIC_RELAXED);
+  }
+  return known == 2;
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+}  // namespace quern
 #endif
 
 namespace quern {
@@ -155,6 +205,7 @@ inline namespace QUERN_ABI {
 #if QUERN_DETAIL_KERNEL_BODIES
 QUERN_DETAIL_KERNEL_FUNCTION void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
 #if QUERN_X86_64
+  if (i >= isa::avx512_vnni && has_vbmi()) return avx512vbmi::look_up(table, src, dst, n);
   if (i >= isa::avx512bw) return avx512bw::look_up(table, src, dst, n);
   if (i >= isa::avx2) return avx2::look_up(table, src, dst, n);
   if (i >= isa::sse41) return sse41::look_up(table, src, dst, n);
