@@ -304,6 +304,7 @@ void report_and_write(std::string const& file, array const& a, outcome const& o,
     for (index_t j = 0; j < cols; ++j) {
       auto const at = static_cast<std::size_t>(i * cols + j), s = static_cast<std::size_t>(i * groups + j / group);
       back[at] = o.scales[s] * (static_cast<float>(o.codes[at]) - o.zeros[s]);
+      if (!o.input_scales.empty()) back[at] /= o.input_scales[static_cast<std::size_t>(j)];   // what dividing the inputs does
     }
   auto const c = metric::compare(vector_view<float const>(view(a.values)), vector_view<float const>(view(back)));
   int const bits = opt.code[1] - '0';

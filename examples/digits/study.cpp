@@ -136,9 +136,11 @@ void write_front(std::string const& path, std::vector<double> const& bytes, std:
   for (int p = 0; p <= 100; p += 20)
     put("<line x1=\"%g\" x2=\"%g\" y1=\"%g\" y2=\"%g\" stroke=\"#ddd\"/>\n<text x=\"%g\" y=\"%g\" text-anchor=\"end\">%d %%</text>\n", left, left + width, y_of(p), y_of(p),
         left - 8, y_of(p) + 4, p);
-  for (int k = 0; k <= 4; ++k)
-    put("<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">%.0f</text>\n", left + width * k / 4, top + height + 20, low + (high - low) * k / 4);
-  put("<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">bytes of weights; hover for the bits of each layer</text>\n", left + width / 2, top + height + 44);
+  double unit = 1;   // 1, 2 or 5 times a power of ten, so that there are at most 7 marks
+  for (int k = 0; (high - low) / unit > 7; ++k) unit *= k % 3 == 1 ? 2.5 : 2;
+  for (double b = std::ceil(low / unit) * unit; b <= high; b += unit)
+    put("<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">%.0f</text>\n", x_of(b), top + height + 20, b);
+  put("<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">bytes of weights; each point has the least divergence for its size; hover for the bits of each layer</text>\n", left + width / 2, top + height + 44);
   svg += "<polyline fill=\"none\" stroke=\"#2166ac\" stroke-width=\"2\" points=\"";
   for (std::size_t i = 0; i < bytes.size(); ++i) put("%.1f,%.1f ", x_of(bytes[i]), y_of(percent[i]));
   svg += "\"/>\n";
@@ -156,13 +158,13 @@ bool study(network const& net, dataset const& train, dataset const& calibration,
   reporter report{net, test};
   std::printf("\nranges of the activations by their histogram, W8A8\n");
   report.row("  extremes", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_min_max>});
-  report.row("  99.99 %", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_percentile>});
+  report.row("  99.99th percentile", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_percentile>});
   report.row("  entropy (NVIDIA's)", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_entropy>});
   report.row("  L2 search (PyTorch's)", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_l2_search>});
   report.row("  ACIQ, Laplace", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_aciq_laplace>});
   report.row("  exact grid", net, calibration, {8, true, nullptr, observed<quern::calibrate::by_exact_grid>});
 
-  std::printf("few bits: nearest code, GPTQ, quantization-aware training\n");
+  std::printf("few bits: nearest code, GPTQ, quantization-aware training (2 and 3 bits are stored in 4)\n");
   for (int bits : {4, 3, 2}) {
     char name[40];
     weights_of_layers const plain = nearest(net, bits, 1.0f), compensated = by_gptq(net, images(calibration), bits);
