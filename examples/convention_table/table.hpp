@@ -3,6 +3,7 @@
 
 #include <quern/convention/conventions.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <optional>
@@ -77,6 +78,7 @@ struct battery {
       for (char const* what : {"scale", "zero point"}) probes.push_back({"range", format("%s of u8 for [", what) + text_of(r.min) + ", " + text_of(r.max) + "]"});
     for (auto const& [a, b, zero] : pairs()) {
       probes.push_back({"add", format("%d + %d, scales 0.5 and 0.5 to 1, zero point %d", a, b, zero)});
+      probes.push_back({"add", format("%d + %d, scales 0.1 and 0.1 to 0.2, zero point %d", a, b, zero)});
       probes.push_back({"mul", format("%d * %d, scales 0.5 and 0.5 to 0.5, zero point %d", a, b, zero)});
       probes.push_back({"average pool", format("sum %d of 2 codes, zero points %d", a + b, zero)});
     }
@@ -124,8 +126,9 @@ column run(battery const& b) {
   }
   for (battery::pair const& codes : battery::pairs()) {
     int const x = codes.a, y = codes.b, zero = codes.zero;  // named: clang 14 lets no lambda capture a structured binding
-    affine const half{0.5f, zero}, one{1.0f, zero};
+    affine const half{0.5f, zero}, one{1.0f, zero}, tenth{0.1f, zero}, fifth{0.2f, zero};  // a tenth is no power of two: the order of float operations shows
     out.results.push_back(attempt([&] { return C::template add<quern::s8>(half, half, one, limits{})(x, y); }));
+    out.results.push_back(attempt([&] { return C::template add<quern::s8>(tenth, tenth, fifth, limits{})(x, y); }));
     out.results.push_back(attempt([&] { return C::template mul<quern::s8>(half, half, half, limits{})(x, y); }));
     out.results.push_back(attempt([&] { return C::template average_pool<quern::s8>(one, one, limits{})(x + y, 2); }));
   }
@@ -133,6 +136,12 @@ column run(battery const& b) {
 }
 
 inline std::string value_of(std::optional<double> v) { return v ? format("%.9g", *v) : "refused"; }
+
+inline std::string joined(std::vector<std::string> const& words) {
+  std::string all;
+  for (std::string const& w : words) all += (all.empty() ? "" : ", ") + w;
+  return all;
+}
 
 /// The whole page.
 inline std::string markdown() {
@@ -168,22 +177,19 @@ inline std::string markdown() {
   std::string same;
   for (std::size_t i = 0; i < columns.size(); ++i)
     for (std::size_t j = i + 1; j < columns.size(); ++j) {
-      std::string kinds, last;
+      std::vector<std::string> kinds;
       std::size_t first = b.probes.size();
       for (std::size_t p = 0; p < b.probes.size(); ++p) {
         auto const& x = columns[i].results[p];
         auto const& y = columns[j].results[p];
         if (!x || !y || *x == *y) continue;
         if (first == b.probes.size()) first = p;
-        if (last != b.probes[p].kind && kinds.find(b.probes[p].kind) == std::string::npos) {
-          last = b.probes[p].kind;
-          kinds += (kinds.empty() ? "" : ", ") + last;
-        }
+        if (std::find(kinds.begin(), kinds.end(), b.probes[p].kind) == kinds.end()) kinds.push_back(b.probes[p].kind);
       }
       if (first == b.probes.size())
         same += std::string("- ") + columns[i].name + " and " + columns[j].name + "\n";
       else
-        out += std::string("| ") + columns[i].name + " | " + columns[j].name + " | " + kinds + " | " + b.probes[first].input + " | " +
+        out += std::string("| ") + columns[i].name + " | " + columns[j].name + " | " + joined(kinds) + " | " + b.probes[first].input + " | " +
                value_of(columns[i].results[first]) + " | " + value_of(columns[j].results[first]) + " |\n";
     }
   out += "\n## Pairs that agree on every probe\n\n" + (same.empty() ? std::string("None.\n") : same);

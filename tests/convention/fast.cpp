@@ -285,6 +285,32 @@ TEST_CASE("QuantizeLinear and DequantizeLinear of ONNX Runtime where they leave 
   onnx::dequantize_linear<convention::onnx_runtime>(nd(q, make_shape(1)), nd(step, make_shape()), nd(zero, make_shape()), nd(y, make_shape(1)));
   CHECK(static_cast<float>(y[0]) == 409.75f);
 
+  // The precision of the division: 2049 is no half and no bfloat16, 34.01 becomes the tie 34 in half.
+  auto const divided_in = [](onnx::precision p) {
+    float const x = 2049, s = 1;
+    std::int16_t r = 0;
+    onnx::quantize_linear<s16>(nd(&x, make_shape(1)), nd(&s, make_shape()), nd(static_cast<std::int16_t const*>(nullptr), make_shape()), nd(&r, make_shape(1)), {.precision = p});
+    return r;
+  };
+  CHECK((divided_in(onnx::precision::of_scale) == 2049 && divided_in(onnx::precision::float32) == 2049));
+  CHECK((divided_in(onnx::precision::float16) == 2048 && divided_in(onnx::precision::bfloat16) == 2048));
+  auto const eighth_in = [](onnx::precision p) {
+    half const x(-1.7f), s(0.05f);
+    codec::float8_e4m3fn r{};
+    onnx::quantize_linear<codec::float8_e4m3fn>(nd(&x, make_shape(1)), nd(&s, make_shape()), nd(static_cast<codec::float8_e4m3fn const*>(nullptr), make_shape()), nd(&r, make_shape(1)), {.precision = p});
+    return static_cast<float>(r);
+  };
+  CHECK((eighth_in(onnx::precision::of_scale) == -32 && eighth_in(onnx::precision::float32) == -36));
+  // Scales of float8_e8m0: powers of two.
+  auto const power = codec::float8_e8m0::encode(4.0f);
+  float const shifted[] = {10, 14, -1000};
+  std::int8_t steps[3];
+  onnx::quantize_linear<s8>(nd(shifted, make_shape(3)), nd(&power, make_shape()), nd(static_cast<std::int8_t const*>(nullptr), make_shape()), nd(steps, make_shape(3)));
+  CHECK((steps[0] == 2 && steps[1] == 4 && steps[2] == -128));  // 2.5, 3.5, saturated
+  float back[3];
+  onnx::dequantize_linear(nd(static_cast<std::int8_t const*>(steps), make_shape(3)), nd(&power, make_shape()), nd(static_cast<std::int8_t const*>(nullptr), make_shape()), nd(back, make_shape(3)));
+  CHECK((back[0] == 8 && back[1] == 16 && back[2] == -512));
+
   // A bad scale or zero point anywhere is told before anything is written.
   float const x[] = {1, 2}, scales[] = {1, 0};
   std::int8_t const zeros[] = {0, 9};

@@ -211,6 +211,12 @@ TEST_CASE("Vitis AI: the seven roundings, positions, pooling", "[convention][vit
   CHECK(vitis_ai::nearest_position(6.0 / 255) == 5);
   CHECK(vitis_ai::nearest_position(4.0 / 255) == 6);
   CHECK(vitis_ai::nearest_position(2.8 / 255) == 7);
+  CHECK(is(vitis_ai::choose_nearest<s8>({-1, 1}, true), 0x1p-7, 0));
+  CHECK(is(vitis_ai::choose_nearest<u8>({0, 6}, false), 0x1p-5, 0));
+  CHECK(is(vitis_ai::choose_nearest<u8>({-3, 1}, false), 0x1p-6, 192));
+  CHECK(is(vitis_ai::choose_nearest<s8>({-1.4f, 1.4f}, true), 0x1p-7, 0));  // clips at 0.992
+  CHECK(vitis_ai::quantize<s8>(1.4f, {0x1p-7f, 0}) == 127);
+  CHECK(is(vitis_ai::choose_nearest<s8>({0, 0}, true), 1, 0));
 
   auto const is_reciprocal = [](index_t h, index_t w, int factor, int shift) {
     auto const r = dpu_reciprocal::of(h, w);

@@ -145,6 +145,21 @@ struct vitis_ai_with {
   QUERN_INLINE static constexpr int nearest_position(double scale) noexcept {
     return static_cast<int>(round_to::half_even::to_integral(-log2_of(scale)));
   }
+  /// vai_q_onnx's power-of-two scale and zero point of a range extended to hold 0: the nearest position to (max - min) / (qmax - qmin),
+  /// zero point half_even(qmin - min * 2^pos), within the codes; symmetric: of the larger end on both sides, zero point 0.
+  template <quantized_code Code>
+  QUERN_INLINE static constexpr scale_zero_point choose_nearest(real_range r, bool symmetric) noexcept {
+    double min = r.min < 0 ? static_cast<double>(r.min) : 0.0, max = r.max > 0 ? static_cast<double>(r.max) : 0.0;
+    if (symmetric) {
+      max = -min > max ? -min : max;
+      min = -max;
+    }
+    constexpr limits l = limits_of<Code>;
+    if (min == max) return {1.0f, symmetric ? 0 : l.min};
+    int const pos = clamp(nearest_position((max - min) / (l.max - l.min)), -126, 126);
+    double const z = round_to::half_even::to_integral(l.min - ldexp_of(min, pos));
+    return {ldexp_of(1.0f, -pos), symmetric ? 0 : static_cast<std::int32_t>(clamp(z, static_cast<double>(l.min), static_cast<double>(l.max)))};
+  }
   QUERN_INLINE static constexpr int position_of(float scale) {
     return rescaling::from_real(static_cast<double>(scale)).shift;
   }

@@ -23,11 +23,15 @@ namespace quern {
 
 namespace onnx {
 
+/// The type that QuantizeLinear divides in (opset 23).
+enum class precision { of_scale, float32, float16, bfloat16 };
+
 /// Of QuantizeLinear and DequantizeLinear. block_size 0: per tensor (one scale) or per axis.
 struct quantize_attributes {
   int axis = 1;
   index_t block_size = 0;
   bool saturate = true;  ///< float8 only: overflow becomes the largest number, else NaN or infinity
+  onnx::precision precision = onnx::precision::of_scale;  ///< QuantizeLinear's; DequantizeLinear's is the type of y
 };
 
 /// Scales and zero points of one operand: a scalar, or one a row (left operand) or column (right operand).
@@ -212,9 +216,9 @@ inline namespace QUERN_ABI {
 
 // ---- ai.onnx ---------------------------------------------------------------------------------------------------------
 
-/// QuantizeLinear: y = saturate(half_even(x / scale) + zero_point), the quotient in the scale's type; float8 and float4 targets
-/// are encoded from the quotient and have no zero point. X: float, half, bfloat16, std::int32_t; S: float, half, bfloat16;
-/// Target: an integer code of 2 to 16 bits or a codec minifloat.
+/// QuantizeLinear: y = saturate(half_even(x / scale) + zero_point), the quotient in the scale's type or `precision`; float8 and float4
+/// targets are encoded from the quotient and have no zero point. X: float, half, bfloat16, std::int32_t; S: float, half, bfloat16,
+/// codec::float8_e8m0 (x's type divides then); Target: an integer code of 2 to 16 bits or a codec minifloat.
 /// @shapes  per tensor: one scale; per axis: as many as x has along `axis`; blocked: x's shape with ceil(D / block_size) there.
 /// C: convention::onnx, or onnx_runtime, whose kernels differ (found by running them, 1.30):
 ///   - quotients of halves are floats;
@@ -234,7 +238,15 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
   detail::check_scales<Target>("QuantizeLinear", scale, zero_point);
   bool inner_blocks = false;  // blocks with elements behind their axis
   for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size > 0 && d >= 0 && d < x.extents.rank; ++d) inner_blocks |= x.extents.dim[d] > 1;
-  auto const quotient = [](auto v, float step) { return detail::quotient_in<std::conditional_t<ort, float, real_type>>(static_cast<float>(v), step); };
+  using own_precision = std::conditional_t<!std::is_same_v<real_type, codec::float8_e8m0>, real_type, std::conditional_t<std::is_integral_v<X>, float, std::remove_const_t<X>>>;
+  auto const quotient = [&a](auto v, float step) {
+    auto const x = static_cast<float>(v);
+    if (ort || a.precision == precision::float32) return x / step;
+    if (a.precision == precision::float16) return detail::quotient_in<half>(x, static_cast<float>(half(step)));
+    if (a.precision == precision::bfloat16) return detail::quotient_in<bfloat16>(x, static_cast<float>(bfloat16(step)));
+    return detail::quotient_in<own_precision>(x, step);
+  };
+  [[maybe_unused]] bool const in_float = std::is_same_v<own_precision, float> && (a.precision == precision::of_scale || a.precision == precision::float32);
   detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
     if constexpr (detail::is_minifloat<Target>) {
@@ -247,11 +259,14 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
     } else {
       constexpr int bits = code_of_t<Target>::bits;
       convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
-      constexpr bool plain = std::is_same_v<real_type, float> && std::is_same_v<std::remove_const_t<X>, float>;
-      if constexpr (plain)
-        quantize_as<convention::onnx, Target>(view(x.data + first, count), p, view(y.data + first, count), max_isa);
-      else
-        for (index_t i = first; i < first + count; ++i) y.data[i] = convention::onnx::quantize<Target>(quotient(x.data[i], step), {1.0f, p.zero_point});
+      constexpr bool floats = std::is_same_v<std::remove_const_t<X>, float>;
+      bool fast = false;
+      if constexpr (floats) {
+        fast = in_float;
+        if (fast) quantize_as<convention::onnx, Target>(view(x.data + first, count), p, view(y.data + first, count), max_isa);
+      }
+      for (index_t i = first; !fast && i < first + count; ++i)
+        y.data[i] = convention::onnx::quantize<Target>(quotient(x.data[i], step), {1.0f, p.zero_point});
       if constexpr (ort) {
         auto const converted_first = [&](index_t from, index_t to) {
           for (index_t i = from; i < to; ++i)
@@ -259,7 +274,7 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
               y.data[i] = saturate<Target>(wrap32(-2147483648ll + p.zero_point));
         };
         index_t const last = first + count;
-        if (!plain || bits == 2 || inner_blocks)
+        if (!floats || bits == 2 || inner_blocks)
           converted_first(first, last);
         else if (bits == 4 && count > 0) {
           if (first % 2 != 0) converted_first(first, first + 1);
