@@ -137,8 +137,12 @@ TEST_CASE("a convolution of every small size equals its definition", "[conv][.ex
 
 TEST_CASE("the emulated instruction sets convolve alike", "[conv]") {
   numbers random(5);
-  for (int n = 0; n < 4; ++n) {
-    auto const g = draw(random, false);
+  for (int n = 0; n < 7; ++n) {
+    auto g = draw(random, false);
+    // Large enough for AMX: whole windows of one and of several blocks of k, and three channels.
+    if (n == 4) g = {.h = 8, .w = 9, .inputs = 64, .outputs = 33, .kernel = {3, 3, 1}, .options = {.padding = same}};
+    if (n == 5) g = {.h = 8, .w = 8, .inputs = 140, .outputs = 16, .kernel = {3, 3, 1}, .options = {.padding = pad(1, 0, 0, 1)}};
+    if (n == 6) g = {.h = 20, .w = 22, .inputs = 3, .outputs = 40, .kernel = {7, 7, 1}, .options = {.stride = {2, 2}, .padding = same}};
     std::vector<std::int8_t> x(static_cast<std::size_t>(g.batch * g.h * g.w * g.inputs * g.options.groups)), w(static_cast<std::size_t>(g.outputs * g.options.groups * g.kernel.h * g.kernel.w * g.inputs));
     random.fill(x.data(), static_cast<index_t>(x.size()));
     random.fill(w.data(), static_cast<index_t>(w.size()));

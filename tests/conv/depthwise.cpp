@@ -3,7 +3,10 @@
 
 #include "problem.hpp"
 
+#include <quern/dispatch/thread_pool.hpp>
+
 #include <algorithm>
+#include <cmath>
 
 using namespace conv_test;
 
@@ -84,6 +87,18 @@ void sweep(unsigned seed, int cases) {
 TEST_CASE("depthwise convolutions equal their definition on every instruction set", "[conv][depthwise]") { sweep(7, 250); }
 TEST_CASE("depthwise convolutions equal their definition, at length", "[conv][depthwise][.exhaustive]") { sweep(8, 20000); }
 
+TEST_CASE("64 channels at a time: every stride, padding and height of 3 x 3", "[conv][depthwise]") {
+  numbers random(23);
+  for (index_t stride = 1; stride <= 4; ++stride)
+    for (index_t size = 1; size <= 5; ++size)
+      for (auto const& p : {valid, same, pad(2, 1, 1, 2), pad(0, 3, 3, 0)}) {
+        conv_options const o{.stride = {stride, 1 + (stride + size) % 4}, .padding = p};
+        compare<std::int8_t, std::int8_t>(random, size % 2 == 0 ? 64 : 150, 1, size, 7 - size, {3, 3, 1}, o, 1 + size % 2, size % 3);
+      }
+  compare<std::uint8_t, std::int8_t>(random, 128, 1, 9, 8, {3, 3, 1}, {.padding = same}, 2, 0);
+  compare<std::uint8_t, std::int8_t>(random, 32, 2, 9, 8, {3, 3, 1}, {.stride = {2, 2}, .padding = same}, 1, 0);
+}
+
 TEST_CASE("rows longer than a chunk of accumulators and kernels with many taps", "[conv][depthwise]") {
   numbers random(17);
   compare<std::int8_t, std::int8_t>(random, 16, 1, 5, 200, {3, 3, 1}, {.padding = same}, 1, 0);
@@ -106,6 +121,45 @@ TEST_CASE("the emulated instruction sets convolve depthwise alike", "[conv][dept
     INFO(name(i));
     REQUIRE(y == first);
   });
+}
+
+TEST_CASE("real scales and unsigned codes in the depthwise loop are those of the definition", "[conv][depthwise]") {
+  numbers random(31);
+  for (index_t c : {16, 40, 64}) {
+    index_t const h = 5, w = 11;
+    std::vector<std::uint8_t> x(static_cast<std::size_t>(h * w * c)), y(x.size()), wanted(x.size());
+    std::vector<std::int8_t> taps(static_cast<std::size_t>(9 * c));
+    std::vector<std::int32_t> acc(x.size());
+    std::vector<float> scales;
+    random.fill(x.data(), static_cast<index_t>(x.size()));
+    random.fill(taps.data(), static_cast<index_t>(taps.size()));
+    // Scales up to where real values leave int32, and down to where all are 0.
+    for (index_t j = 0; j < c; ++j) scales.push_back(j % 7 == 0 ? 3e7f : j % 7 == 1 ? 1e-30f : 1e-3f * static_cast<float>(random(1, 3)));
+    auto const packed = pack_depthwise(nhwc(taps.data(), 1, 3, 3, c), {.padding = same});
+    auto const src = nhwc(static_cast<std::uint8_t const*>(x.data()), 1, h, w, c);
+    depthwise_conv2d(src, packed, nhwc(acc.data(), 1, h, w, c), epilogue<>{.lhs_zero_point = 100});
+    for (std::size_t i = 0; i < acc.size(); ++i) {
+      double const real = static_cast<double>(static_cast<float>(acc[i]) * scales[i % static_cast<std::size_t>(c)]);
+      wanted[i] = static_cast<std::uint8_t>(std::min(std::max(std::nearbyint(std::min(std::max(real, -1e6), 1e6)) + 7, 3.0), 250.0));
+    }
+    epilogue<to_real> const e{.lhs_zero_point = 100, .rescale = {.cols = view(scales.data(), c)}, .dst_zero_point = 7, .min = 3, .max = 250};
+    support::for_each_native_isa([&](isa i) {
+      INFO(name(i) << ", " << c << " channels");
+      std::fill(y.begin(), y.end(), std::uint8_t{0});
+      auto const dst = nhwc(y.data(), 1, h, w, c);
+      depthwise_conv2d(src, packed, dst, e);
+      REQUIRE(y == wanted);
+      // In the caller's memory, exactly as much as was asked for, on several threads.
+      thread_pool pool(3);
+      index_t const bytes = depthwise_workspace(src, packed, dst, e, {.executor = pool});
+      support::guarded<unsigned char> memory((bytes + 63) / 64 * 64);
+      std::fill(y.begin(), y.end(), std::uint8_t{0});
+      depthwise_conv2d(src, packed, dst, e, {.executor = pool, .workspace = {memory.data(), bytes}});
+      REQUIRE(y == wanted);
+      REQUIRE_THROWS_AS(depthwise_conv2d(src, packed, dst, e, {.executor = pool, .workspace = {memory.data(), bytes - 1}}), error);
+    });
+    REQUIRE_THROWS_AS(depthwise_conv2d(src, packed, nhwc(x.data(), 1, h, w, c), e), error);  // dst is src
+  }
 }
 
 TEST_CASE("a depthwise convolution refuses what does not fit", "[conv][depthwise]") {

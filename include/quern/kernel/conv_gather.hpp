@@ -166,12 +166,12 @@ QUERN_TARGET_END
 namespace quern::kernel {
 inline namespace QUERN_ABI {
 
-/// The gather that belongs to a kernel set's copy, or null: then its copy is called for each run.
+/// The gather that belongs to a kernel set's copy, or null: then its copy is called for each run. AMX takes codes as they are: kind 0.
 #if QUERN_DETAIL_KERNEL_BODIES
 QUERN_DETAIL_KERNEL_FUNCTION gather_function gather_for(kernel_set const* set) noexcept {
 #if QUERN_X86_64
   if (set == nullptr) return nullptr;
-  bool const wide = set->needs >= isa::avx512bw && set->needs < isa::amx_int8, narrow = set->needs == isa::avx2 || set->needs == isa::avx_vnni;
+  bool const wide = set->needs >= isa::avx512bw && set->needs <= isa::amx_int8, narrow = set->needs == isa::avx2 || set->needs == isa::avx_vnni;
   if (wide) return set->form == lhs_form::words ? &avx512bw::gather_words : &avx512bw::gather_bytes;
   if (narrow) return set->form == lhs_form::words ? &avx2::gather_words : &avx2::gather_bytes;
 #endif

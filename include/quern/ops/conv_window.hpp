@@ -109,6 +109,7 @@ struct conv_reader {
   T const* blank = nullptr;  // lhs_block zero points
   kernel::copy_function copies[2] = {};
   kernel::gather_function gathers[2] = {};
+  bool as_they_are = false;  // no sign is flipped: AMX
 
   conv_reader(volume_view<T const> const& s, window const& w, index_t c, index_t run, T const* zero_points) noexcept
       : src(s), win(w), channels(c), gap(run - w.w.kernel * c), by_width(w.w.out), by_height(w.h.out), by_depth(w.d.out), blank(zero_points) {
@@ -144,7 +145,7 @@ std::int32_t read_conv_row(void const* context, kernel::copy_function copy, inde
     int const which = copy == c.copies[0] ? 0 : 1;
     if (inside && c.runs.length > 0 && c.gathers[which] != nullptr) {
       T const* const from = image + sz * c.src.d_stride + sy * c.src.h_stride + sx * c.src.w_stride;
-      c.gathers[which](reinterpret_cast<unsigned char const*>(from), c.runs, k0, count, kind, dst);
+      c.gathers[which](reinterpret_cast<unsigned char const*>(from), c.runs, k0, count, c.as_they_are ? 0 : kind, dst);
       return 0;
     }
   }
@@ -283,6 +284,7 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
       }
       if (!p.matrix) {
         reader.first = p.start(q);
+        reader.as_they_are = call.kernels.first->tiled;
         kernel::kernel_set const* const sets[2] = {call.kernels.first, call.kernels.second};
         for (int s = 0; s < 2; ++s) {
           reader.copies[s] = sets[s] != nullptr ? sets[s]->copy : nullptr;
