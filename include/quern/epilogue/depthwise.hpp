@@ -20,6 +20,22 @@ struct depthwise_row {
 };
 using depthwise_row_function = void (*)(void const* context, depthwise_row const&);
 
+/// Rows [begin, end) of 64 channels of a 3 x 3 convolution of one image. Pointers are at the first of these channels; strides in
+/// bytes, as both sides have codes of one.
+struct depthwise_image {
+  unsigned char const* src;
+  index_t h_stride, w_stride, h, w;
+  void* dst;
+  index_t dst_h_stride, dst_w_stride, out_w;
+  index_t begin, end, stride_h, stride_w, top, left;
+  unsigned char const* blank;     ///< 64 zero points
+  unsigned char const* weights;   ///< three columns of depthwise3x3.inl's four vectors
+  std::int32_t const* init;
+  index_t col;
+  bool is_signed;
+};
+using depthwise_image_function = void (*)(void const* context, depthwise_image const&);
+
 }  // namespace detail
 }  // namespace quern
 
@@ -63,6 +79,7 @@ inline namespace QUERN_ABI {
 namespace avx512_vnni {
 using namespace avx512bw;
 #include "depthwise.inl"
+#include "depthwise3x3.inl"
 }  // namespace avx512_vnni
 }  // inline namespace QUERN_ABI
 }  // namespace quern
@@ -90,6 +107,17 @@ depthwise_row_function depthwise_row_for([[maybe_unused]] finish_context<Dst, E>
     if (i == isa::avx_vnni) return &avx_vnni::depthwise_row_of<kernel::avx_vnni::depthwise_quads, Dst, E>;
     if (i == isa::avx2) return &avx2::depthwise_row_of<kernel::avx2::depthwise_words, Dst, E>;
   }
+#endif
+  return nullptr;
+}
+
+/// The function for 3 x 3 convolutions of 64 channels at a time; null where there is none, or no row function.
+template <class Dst, class E>
+depthwise_image_function depthwise_image_for([[maybe_unused]] finish_context<Dst, E> const& c, [[maybe_unused]] isa i) noexcept {
+#if QUERN_X86_64
+  if constexpr (std::is_integral_v<Dst> && sizeof(Dst) == 1 && !E::residual_type::present && !has_functor<typename E::then_type> &&
+                !std::is_same_v<typename E::rescale_type, no_rescale>)
+    if (i >= isa::avx512_vnni && i <= isa::amx_int8 && depthwise_row_for(c, i) != nullptr) return &avx512_vnni::depthwise_block64<Dst, E>;
 #endif
   return nullptr;
 }

@@ -29,6 +29,7 @@ class packed_depthwise {
   index_t blocks = 0, period = 16; // period < 16: channels repeat within a block
   buffer<std::int8_t> quads{};    // [block][output row][kx][group][16][4]
   buffer<std::int16_t> words{};   // [block][output row][kx][group][2][16][2]
+  buffer<std::int8_t> columns{};  // 3 x 3, whole 64 outputs: [64 outputs][kx][vector][lane][4 outputs][4 rows], depthwise3x3.inl's order
   buffer<std::int32_t> sums{};    // of each output's weights; zeros up to a multiple of 16
 };
 
@@ -62,6 +63,17 @@ inline void interleave_weights(packed_depthwise<std::int8_t>& p) {
             }
 }
 
+/// Fills the weights of 3 x 3 convolutions in the order in which 64 channels unpack.
+inline void transpose_columns(packed_depthwise<std::int8_t>& p) {
+  bool const fits = p.kernel.h == 3 && p.kernel.w == 3 && p.options.dilation.h == 1 && p.options.dilation.w == 1;
+  index_t const n = p.outputs, wide = fits ? n / 64 : 0;
+  p.columns = buffer<std::int8_t>(wide * 768);
+  for (index_t i = 0; i < wide * 768; ++i) {
+    index_t const row = i % 4, output = i / 768 * 64 + i % 64 / 16 * 16 + i % 256 / 64 * 4 + i % 16 / 4;
+    if (row < 3) p.columns[i] = p.taps[(row * 3 + i % 768 / 256) * n + output];
+  }
+}
+
 }  // inline namespace QUERN_ABI
 }  // namespace detail
 
@@ -86,7 +98,10 @@ packed_depthwise<std::remove_const_t<T>> pack_depthwise(tensor_view<T> weights, 
   for (index_t y = 0; y < weights.h; ++y)
     for (index_t x = 0; x < weights.w; ++x)
       for (index_t c = 0; c < weights.c; ++c) p.taps[i++] = weights(0, y, x, c);
-  if constexpr (std::is_same_v<std::remove_const_t<T>, std::int8_t>) detail::interleave_weights(p);
+  if constexpr (std::is_same_v<std::remove_const_t<T>, std::int8_t>) {
+    detail::interleave_weights(p);
+    detail::transpose_columns(p);
+  }
   return p;
 }
 
@@ -208,6 +223,7 @@ struct depthwise_task {
   depthwise_layout const& l;
   epilogue_body const& body;
   depthwise_row_function row_function;  // null: the epilogue is a pass of its own
+  depthwise_image_function image_function;  // null: all channels go through lines
   finish_context<Dst, E> context;
   std::int32_t zero_point;
   index_t b;
@@ -400,7 +416,15 @@ struct depthwise_task {
     // Words: where a set begins two rows below the last one, its first two rows are the last one's last two, which are there.
     bool const rolls = k.pair != nullptr && k.form == kernel::depthwise_form::words && p.groups == 1 && p.rows_at_once * w.h.stride == 2 &&
                        w.h.dilation == 1 && !flat();
-    for (index_t block = 0; block < p.blocks; block += l.together) {
+    index_t block = 0;
+    if constexpr (sizeof(Src) == 1 && sizeof(Dst) == 1)
+      if (image_function != nullptr && multiplier() == 1)
+        for (index_t wide = 0; 64 * (wide + 1) <= p.outputs && !p.columns.empty(); ++wide, block += 4)
+          image_function(&context, {reinterpret_cast<unsigned char const*>(src.data + b * src.n_stride + wide * 64), src.h_stride, src.w_stride, src.h, src.w,
+                                    dst.data + b * dst.n_stride + wide * 64, dst.h_stride, dst.w_stride, w.w.out, begin * p.rows_at_once,
+                                    end * p.rows_at_once < w.h.out ? end * p.rows_at_once : w.h.out, w.h.stride, w.w.stride, w.h.before, w.w.before, blank,
+                                    reinterpret_cast<unsigned char const*>(p.columns.data() + wide * 768), context.columns.init[0] + wide * 64, wide * 64, kind == 1});
+    for (; block < p.blocks; block += l.together) {
       index_t const count = p.blocks - block < l.together ? p.blocks - block : l.together;
       for (index_t set = begin; set < end; ++set) {
         bool const half = rolls && set > begin, swapped = rolls && (set - begin) % 2 == 1;
@@ -421,6 +445,7 @@ struct depthwise_call {
   finish_context<Dst, E> context;
   epilogue_body body;
   depthwise_row_function row_function;
+  depthwise_image_function image_function;
   packed_matrix_view<std::int8_t> columns;  // stands for the weights where an epilogue wants their sums
   kernel::depthwise_kernel kernel;
   depthwise_layout layout;
@@ -438,6 +463,7 @@ struct depthwise_call {
     }
     body = choose_body(context, chosen);
     row_function = depthwise_row_for(context, chosen);
+    image_function = depthwise_image_for(context, chosen);
     columns.k_ = w.taps();
     columns.n_ = p.outputs;
     columns.sums_ = p.sums.data();
@@ -460,7 +486,7 @@ struct depthwise_call {
     index_t const an_image = cut.tasks / src.n;
     executor(cut.tasks, [&](index_t i) {
       scratch const own(tasks != nullptr ? 0 : layout.bytes());
-      depthwise_task<Src, Dst, E> task{.src = src, .p = p, .w = w, .dst = dst, .k = kernel, .l = layout, .body = body, .row_function = row_function,
+      depthwise_task<Src, Dst, E> task{.src = src, .p = p, .w = w, .dst = dst, .k = kernel, .l = layout, .body = body, .row_function = row_function, .image_function = image_function,
                                        .context = context, .zero_point = e.lhs_zero_point[0], .b = i / an_image, .blank = nullptr, .line = nullptr,
                                        .repeated = nullptr, .acc = nullptr, .rows = {}, .steps = {}, .offsets = {}, .first_phases = {}};
       task.place(tasks != nullptr ? tasks + i * task_bytes() : own.data());
