@@ -13,6 +13,7 @@
 #include "../convert/quantize.hpp"
 
 #define QUERN_DETAIL_EACH_ISA "../train/fake_quantize_body.inl"
+#define QUERN_DETAIL_DECLARED "../train/fake_quantize_declared.inl"
 #include "../simd/each_isa.inl"
 
 namespace quern::train {
@@ -47,12 +48,13 @@ inline constexpr index_t fake_block = 2048;
 
 template <class Form, class Rounding>
 QUERN_INLINE conversion_counts fake_quantize_line(float const* src, float* dst, index_t n, float scale, std::int32_t first, std::int32_t last, isa cap) {
-  QUERN_DETAIL_BEST(cap, fake_quantize_line<Form, Rounding>(src, dst, n, scale, first, last))
+  QUERN_DETAIL_BEST(false, cap, fake_quantize_line<Form, Rounding>(src, dst, n, scale, first, last))
 }
 
-/// Whether lines can be rounded in registers: neighbours share a scale, and codes are those of a nearest integer.
+/// Whether lines can be rounded in registers: neighbours share a scale, and codes are those of a nearest integer. Where kernels are linked
+/// the two conversions are, and this is not.
 template <class Scheme, class Rounding, class T>
-inline constexpr bool has_lines = std::is_same_v<std::remove_const_t<T>, float> && sizeof(typename Scheme::storage) <= 2 &&
+inline constexpr bool has_lines = QUERN_DETAIL_KERNEL_BODIES && std::is_same_v<std::remove_const_t<T>, float> && sizeof(typename Scheme::storage) <= 2 &&
                                   quern::detail::rounds_at_halves<Rounding> && Scheme::granularity::block(1, 2) != 1;
 
 /// Within what a line takes: products of codes and scales that neither overflow nor lose bits.
