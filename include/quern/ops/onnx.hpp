@@ -570,6 +570,7 @@ void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vect
 }
 
 /// The same with accuracy_level 4: a is quantized to int8 in the same blocks (absmax / 127, half to even), products are int32.
+/// (ONNX Runtime 1.30 has no kernel of that level for 2 bits in blocks of 16: it takes matmul_nbits's arithmetic there.)
 template <int Bits>
 void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
   if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)

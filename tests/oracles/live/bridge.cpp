@@ -393,9 +393,11 @@ int quern_fake_quantize(float const* x, long n, quantized p, int32_t qmin, int32
     for (long i = 0; i < n; ++i) mask[i] = passes[i];
   });
 }
-int quern_fake_quantize_channel(float const* x, long rows, long cols, float const* scales, int32_t const* zero_points, int32_t qmin, int32_t qmax, float* y) {
+int quern_fake_quantize_channel(float const* x, long rows, long cols, float const* scales, int32_t const* zero_points, int32_t qmin, int32_t qmax, float* y, unsigned char* mask) {
   return guarded([&] {
-    pytorch::fake_quantize_per_channel_affine(nd(x, make_shape(rows, cols)), view(scales, rows), view(zero_points, rows), 0, qmin, qmax, nd(y, make_shape(rows, cols)));
+    buffer<bool> passes(rows * cols);
+    pytorch::fake_quantize_per_channel_affine(nd(x, make_shape(rows, cols)), view(scales, rows), view(zero_points, rows), 0, qmin, qmax, nd(y, make_shape(rows, cols)), passes.data());
+    for (long i = 0; i < rows * cols; ++i) mask[i] = passes[i];
   });
 }
 /// For each row of n values: dx, and the gradients of its own scale and zero point.

@@ -425,27 +425,28 @@ def matrices():
 
             request("MatMulIntegerToFloat", "com.microsoft", {"a": ("u8", a), "b": (b_kind, b), "as": ("f32", np.float32(pa[0])), "bs": ("f32", scalar(bs)),
                                                               "az": ("u8", np.array(pa[1])), "bz": (b_kind, scalar(bz)), "bias": ("f32", fb)}, {"y": "f32"}, check)
-    for i in range(160):
-        bits, level = (4, 4, 8, 8)[i % 4], (0, 4)[i % 2]
+    for i in range(300):
+        bits, level = (4, 4, 8, 8, 2, 2)[i % 6], (0, 4)[i % 2]
         m, k, n, block = int(random.integers(1, 60)), int(random.choice([32, 64, 128, 192])), int(random.integers(1, 200)), int(random.choice([16, 32, 64]))
         x, blocks = random.normal(0, 1, (m, k)).astype(np.float32), (k + block - 1) // block
         weights = random.integers(0, 256, (n, blocks, block * bits // 8)).astype(np.uint8)
         scales = random.uniform(0.01, 0.1, (n, blocks)).astype(np.float32)
-        zeros = random.integers(0, 256, (n, (blocks * bits + 7) // 8)).astype(np.uint8) if i // 4 % 2 else None
-        bias = random.normal(0, 1, n).astype(np.float32) if i // 8 % 2 else None
+        zeros = random.integers(0, 256, (n, (blocks * bits + 7) // 8)).astype(np.uint8) if i // 6 % 2 else None
+        bias = random.normal(0, 1, n).astype(np.float32) if i // 12 % 2 else None
+        label = f"MatMulNBits {bits} bits, level {level} (to 1e-6)"
 
-        def check(r, x=x, weights=weights, scales=scales, zeros=zeros, block=block, bits=bits, level=level, bias=bias):
+        def check(r, x=x, weights=weights, scales=scales, zeros=zeros, block=block, bits=bits, level=level, bias=bias, label=label):
             m, n = x.shape[0], weights.shape[0]
             y = np.zeros((m, n), np.float32)
-            q.matmul_nbits(bits, m, x.shape[1], n, block, x, weights, scales, zeros, bias, int(level == 4), y)
+            q.matmul_nbits(bits, m, x.shape[1], n, block, x, weights, scales, zeros, bias, int(level == 4 and (bits, block) != (2, 16)), y)  # 2 bits in blocks of 16 have no int8 kernel
             # float sums in another order: compared within 1e-6 of the sum of the terms' magnitudes
             w = np.repeat(scales, block, 1)[:, :x.shape[1]] * 2.0**bits
             size = np.abs(x).astype(np.float64) @ np.abs(w.astype(np.float64)).T + 10
-            result.compare(f"MatMulNBits {bits} bits, level {level} (to 1e-6)", y.ravel(), r["y"], f"{x.shape} n {n} block {block} zeros {zeros is not None}", tolerance=1e-6 * size.ravel())
+            result.compare(label, y.ravel(), r["y"], f"{x.shape} n {n} block {block} zeros {zeros is not None}", tolerance=1e-6 * size.ravel())
 
         request("MatMulNBits", "com.microsoft", {"x": ("f32", x), "w": ("u8", weights), "s": ("f32", scales), "z": ("u8", zeros) if zeros is not None else None, "g": None,
                                                  "bias": ("f32", bias) if bias is not None else None}, {"y": "f32"}, check,
-                attributes={"K": k, "N": n, "bits": bits, "block_size": block, "accuracy_level": level})
+                attributes={"K": k, "N": n, "bits": bits, "block_size": block, "accuracy_level": level}, may_lack=label if bits == 2 else None)
 
 
 class geometry(ctypes.Structure):

@@ -77,10 +77,13 @@ def fake_quantize():
             scales = floats([scale_of() for _ in range(rows)])
             zeros = ints(random.integers(lo, hi + 1, rows))
             x = np.stack([awkward_floats(random, cols, v) for v in scales])
-            want = torch.fake_quantize_per_channel_affine(torch.from_numpy(x), torch.from_numpy(scales), torch.from_numpy(zeros), 0, lo, hi)
-            got = np.zeros(x.shape, np.float32)
-            q.fake_quantize_channel(x, rows, cols, scales, zeros, lo, hi, got)
-            result.compare("fake_quantize_per_channel forward", got, want.numpy(), f"{lo}..{hi}")
+            t = torch.from_numpy(x).requires_grad_()
+            want = torch.fake_quantize_per_channel_affine(t, torch.from_numpy(scales), torch.from_numpy(zeros), 0, lo, hi)
+            want.backward(torch.ones_like(want))
+            got, mask = np.zeros(x.shape, np.float32), np.zeros(x.shape, np.uint8)
+            q.fake_quantize_channel(x, rows, cols, scales, zeros, lo, hi, got, mask)
+            result.compare("fake_quantize_per_channel forward", got, want.detach().numpy(), f"{lo}..{hi}")
+            result.compare("fake_quantize_per_channel gradient", mask.astype(np.float32), t.grad.numpy(), f"{lo}..{hi}")
         # Learnable: a scale and a zero point of its own for each of many small tensors; of one element: no sums, every bit counts.
         for rows, n in ((12600, 1), (12600, 16)):
             scales, zeros = floats([scale_of() for _ in range(rows)]), floats(random.integers(lo, hi + 1, rows))
