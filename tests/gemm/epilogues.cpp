@@ -105,6 +105,37 @@ TEST_CASE("to_real: scales by column and by row, bias, clamp, to every destinati
   });
 }
 
+namespace {
+
+/// Symmetric weights, which tiles can finish in registers: whole and partial tiles, panels and blocks of k, read in place and copied.
+template <class Lhs, class Dst>
+void check_common() {
+  struct size {
+    index_t m, n, k;
+  };
+  for (size s : {size{1, 48, 64}, {2, 70, 37}, {4, 32, 96}, {5, 100, 32}, {6, 16, 1100}, {13, 64, 64}, {27, 112, 33}, {41, 37, 160}}) {
+    auto const seed = static_cast<std::uint64_t>(s.m * 1000 + s.n);
+    problem<Lhs, std::int8_t> const p(s.m, s.n, s.k, fill::full, s.m % 2 == 0 ? fill::full : fill::small, s.m % 3 == 0 ? 3 : 0, s.m % 2 != 0, seed);
+    int const zero = std::is_signed_v<Dst> ? -3 : 131;
+    auto const cols = scales(s.n, 0.002);
+    check<Dst>(p, epilogue<to_real>{.rescale = {.cols = view(cols)}, .dst_zero_point = zero}, "scales below one");
+    check<Dst>(p, epilogue<to_real>{.rescale = {.cols = view(cols), .rows = 0.7f}, .dst_zero_point = zero, .min = zero, .max = zero + 90}, "clamped");
+    if (s.m % 2 != 0) continue;
+    check<Dst>(p, epilogue<to_real>{.rescale = {.cols = 0.5f}, .dst_zero_point = zero}, "ties");
+    auto const large = scales(s.n, 0.4), infinite = scales(s.n, 1e37);
+    check<Dst>(p, epilogue<to_real>{.rescale = {.cols = view(large)}, .dst_zero_point = code_of_t<Dst>::min}, "scales above one");
+    check<Dst>(p, epilogue<to_real>{.rescale = {.cols = view(infinite), .rows = 1e5f}, .dst_zero_point = code_of_t<Dst>::max, .max = code_of_t<Dst>::max - 1}, "infinite scales");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("to_real without any other stage: tiles finish in registers", "[epilogue]") {
+  check_common<std::uint8_t, std::int8_t>();
+  check_common<std::uint8_t, std::uint8_t>();
+  check_common<std::int8_t, std::int8_t>();
+}
+
 TEST_CASE("a NaN from a functor becomes min in every body", "[epilogue]") {
   for_each_problem([](auto const& p) {
     auto const nan = [](float x, index_t i, index_t j) { return (i + j) % 3 == 0 ? __builtin_nanf("") : x; };

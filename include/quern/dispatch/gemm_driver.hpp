@@ -16,6 +16,8 @@ inline namespace QUERN_ABI {
 struct gemm_blocks {
   k_blocks k;
   index_t row_block = 0, tile_rows = 0;
+  bool in_place = false;                      ///< whole tiles read lhs itself; what is copied is a last tile's few rows
+  index_t lhs_stride = kernel::lhs_stride;    ///< of copied rows
   index_t lhs_bytes = 0, acc_bytes = 0, wide_bytes = 0, unpack_bytes = 0, sums_bytes = 0;
 
   index_t padded_rows() const noexcept { return row_block + tile_rows; }  // the last tile may read more rows than there are
@@ -23,10 +25,20 @@ struct gemm_blocks {
 
   static gemm_blocks of(gemm_problem const& p, kernel::kernel_set const& set, index_t rows) noexcept {
     gemm_blocks b;
-    b.k = k_blocks::of(p.k, p.segment, kernel::lhs_block / (set.form == kernel::lhs_form::words ? 2 : 1));
-    b.tile_rows = largest_tile_rows(set);
+    index_t const code = set.form == kernel::lhs_form::words ? 2 : 1;
+    b.tile_rows = rows <= few_rows ? few_rows : largest_tile_rows(set);
     b.row_block = rows;
-    if (rows * b.k.count * kernel::lhs_stride > half_of_l2) {
+    if (rows <= few_rows && p.segment == 0) {
+      // One tile for all of k: nothing is read twice, and a tile's beginning and end take as long as some hundred k.
+      b.k = k_blocks::of(p.k, 0, p.k);
+      b.lhs_stride = round_up(p.k * code, 64) + 64;
+    } else {
+      b.k = k_blocks::of(p.k, p.segment, kernel::lhs_block / code);
+    }
+    // Copying takes 1 % where n is 512; but rows at a multiple of 1 KB fall into four of L1's 64 sets.
+    b.in_place = p.plain != nullptr && p.kind == 0 && code == 1 && !p.sums && p.segment == 0 && p.k % kernel::lhs_round == 0 &&
+                 p.plain_stride % 1024 != 0;
+    if (rows > few_rows && rows * b.k.count * kernel::lhs_stride > half_of_l2) {
       index_t const fit = half_of_l2 / (b.k.count * kernel::lhs_stride) / b.tile_rows * b.tile_rows;
       index_t const wanted = fit < 2 * b.tile_rows ? 2 * b.tile_rows : fit;
       // Blocks of equal size: 100 rows where 96 fit are 2 x 50.
@@ -34,7 +46,7 @@ struct gemm_blocks {
       if (count > 1) b.row_block = round_up((rows + count - 1) / count, b.tile_rows);
     }
     index_t const padded = b.padded_rows();
-    b.lhs_bytes = b.k.count * padded * kernel::lhs_stride;
+    b.lhs_bytes = b.in_place ? b.tile_rows * b.lhs_stride : b.k.count * padded * b.lhs_stride;
     b.acc_bytes = (b.k.count > 1 ? padded : b.tile_rows) * 48 * 4;
     b.wide_bytes = p.segment > 0 ? round_up(padded * 48 * p.wide_bytes, 64) : 0;
     b.unpack_bytes = p.nibbles ? 3 * (round_up(b.k.block, 8) / 4 + 16) * row_bytes : 0;
@@ -68,12 +80,29 @@ struct row_plan {
 };
 
 #if QUERN_DETAIL_KERNEL_BODIES
+/// `rows` rows of `bytes` < 192 bytes: a call of memcpy for each would take as long as the tile.
+inline void copy_columns(void const* from, index_t from_stride, index_t rows, index_t bytes, void* to, index_t to_stride) noexcept {
+  auto const* src = static_cast<unsigned char const*>(from);
+  auto* dst = static_cast<unsigned char*>(to);
+  for (; rows > 0; --rows, src += from_stride, dst += to_stride) {
+    if (bytes >= 16) {
+      for (index_t i = 0; i + 16 < bytes; i += 16) __builtin_memcpy(dst + i, src + i, 16);
+      __builtin_memcpy(dst + bytes - 16, src + bytes - 16, 16);
+    } else if (bytes >= 4) {
+      for (index_t i = 0; i + 4 < bytes; i += 4) __builtin_memcpy(dst + i, src + i, 4);
+      __builtin_memcpy(dst + bytes - 4, src + bytes - 4, 4);
+    } else {
+      for (index_t i = 0; i < bytes; ++i) dst[i] = src[i];
+    }
+  }
+}
+
 /// The loops. `memory` holds b.bytes().
 inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, gemm_blocks const& b, gemm_task const& task,
                           bool proven_only, bool unproven_only, unsigned char* memory) {
   bool const words = set.form == kernel::lhs_form::words;
   index_t const code = words ? 2 : 1;
-  index_t const padded_rows = b.padded_rows(), block_bytes = padded_rows * kernel::lhs_stride;
+  index_t const padded_rows = b.padded_rows(), block_bytes = padded_rows * b.lhs_stride;
   unsigned char* const lhs = memory;
   auto* const acc = reinterpret_cast<std::int32_t*>(memory + b.lhs_bytes);
   unsigned char* const wide = memory + b.lhs_bytes + b.acc_bytes;
@@ -85,27 +114,35 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
     if (!proven_only && !unproven_only) return true;
     return (p.lhs_max * p.pairs[panel] <= 32767) == proven_only;
   };
+  alignas(64) unsigned char codes[max_tile_rows * 48];
+  kernel::tile_scaling to_scratch = p.scaling;
+  to_scratch.stride = 48;
   row_plan plans[4];  // by panels
   index_t planned_rows[4] = {};
   for (index_t row0 = 0; row0 < task.rows; row0 += b.row_block) {
     index_t const rows = task.rows - row0 < b.row_block ? task.rows - row0 : b.row_block;
-    for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) {
-      index_t const used = round_up(at.count * code, 64);
-      unsigned char* const to = lhs + at.index * block_bytes;
-      for (index_t r = 0; r < rows; r += 32) {
-        index_t const some = rows - r < 32 ? rows - r : 32;
-        std::int32_t new_sums[32];
-        p.read(p.lhs, set.copy, task.row + row0 + r, some, at.k0, at.count, used / code, to + r * kernel::lhs_stride,
-               p.sums ? new_sums : nullptr);
-        if (p.sums)
-          for (index_t q = 0; q < some; ++q) {
-            std::int64_t& sum = sums[at.segment * padded_rows + r + q];
-            sum = at.first ? new_sums[q] : sum + new_sums[q];
-          }
+    // Rows beyond the last are not filled: what a tile makes of them goes nowhere.
+    auto const copy_rows = [&](index_t first, index_t count, k_blocks::at const& at, unsigned char* to) {
+      index_t const piece = kernel::lhs_block / code, together = b.lhs_stride == kernel::lhs_stride ? 32 : 1;
+      for (index_t r = 0; r < count; r += together) {
+        index_t const some = count - r < together ? count - r : together;
+        index_t k = 0;
+        do {
+          index_t const part = at.count - k < piece ? at.count - k : piece;
+          std::int32_t new_sums[32];
+          p.read(p.lhs, set.copy, task.row + row0 + first + r, some, at.k0 + k, part, round_up(part * code, 64) / code,
+                 to + r * b.lhs_stride + k * code, p.sums ? new_sums : nullptr);
+          if (p.sums)
+            for (index_t q = 0; q < some; ++q) {
+              std::int64_t& sum = sums[at.segment * padded_rows + first + r + q];
+              sum = at.first && k == 0 ? new_sums[q] : sum + new_sums[q];
+            }
+          k += piece;
+        } while (k < at.count);
       }
-      for (index_t r = rows; r < rows + b.tile_rows; ++r)  // what the last tile reads beyond
-        __builtin_memset(to + r * kernel::lhs_stride, 0, static_cast<std::size_t>(used));
-    }
+    };
+    if (!b.in_place)
+      for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) copy_rows(0, rows, at, lhs + at.index * block_bytes);
     for (index_t panel = task.panel; panel < task.panel + task.panels;) {
       index_t run = task.panel + task.panels - panel;  // panels in a row that this kernel set is to do
       if (proven_only || unproven_only) {
@@ -117,7 +154,8 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
         }
       }
       bool const by_nibbles = p.nibbles && rows <= set.nibble_tile_count;
-      index_t const panels = by_nibbles ? 1 : choose_panels(set, run, rows);
+      bool const nibble_pair = by_nibbles && set.nibble_pairs != nullptr && run > 1;
+      index_t const panels = nibble_pair ? 2 : by_nibbles ? 1 : choose_panels(set, run, rows);
       if (!by_nibbles && planned_rows[panels] != rows) {
         plans[panels] = row_plan::of(set, panels, rows);
         planned_rows[panels] = rows;
@@ -136,21 +174,47 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           rhs = unpacked;
           steps *= 2;
         }
-        for (index_t r = 0, i = 0; r < rows; ++i) {
-          kernel::tile_kernel const& t = by_nibbles         ? set.nibble_tiles[rows - 1]
+        bool const direct_block = p.direct != nullptr && at.last, scaled_block = p.scaled && set.scales && at.last;
+        kernel::tile_job job{.lhs_stride = b.lhs_stride, .rhs = rhs, .panel_bytes = panel_bytes, .steps = steps};
+        for (index_t r = 0, i = 0; r < rows;) {
+          kernel::tile_kernel const& t = by_nibbles         ? (nibble_pair ? set.nibble_pairs : set.nibble_tiles)[rows - 1]
                                          : i < plan.count ? *plan.first
                                                           : *plan.rest[i - plan.count];
           index_t const live = t.rows < rows - r ? t.rows : rows - r;
+          bool const full = live == t.rows, direct = direct_block && full, scaled = scaled_block && full;
+          // Tiles whose results need nothing else run together. Columns that dst does not have go no further than scratch.
+          bool const final = (direct || scaled) && whole_columns;
+          job.count = (final || !at.last) && i < plan.count && !by_nibbles ? plan.count - i : 1;
+          index_t const some = job.count == 1 ? live : job.count * t.rows, row = task.row + row0 + r;
           std::int32_t* const tile_acc = acc + (one_block ? 0 : r * ld);
-          bool const direct = p.direct != nullptr && whole_columns && live == t.rows && at.last;
-          std::int32_t* const to = direct ? p.direct + (task.row + row0 + r) * p.direct_ld + col : tile_acc;
-          t.run(lhs + at.index * block_bytes + r * kernel::lhs_stride, rhs, panel_bytes, steps, at.first ? init + col : tile_acc,
-                at.first ? 0 : ld, to, direct ? p.direct_ld : ld);
-          if (at.last && !direct) {
+          job.lhs = lhs + at.index * block_bytes + r * b.lhs_stride;
+          job.init = at.first ? init + col : tile_acc;
+          job.init_ld = at.first ? 0 : ld;
+          job.acc = direct && final ? p.direct + row * p.direct_ld + col : tile_acc;
+          job.ld = direct && final ? p.direct_ld : ld;
+          if (b.in_place && full) {
+            job.lhs = p.plain + row * p.plain_stride + at.k0;
+            job.lhs_stride = p.plain_stride;
+          } else if (b.in_place) {
+            copy_rows(r, live, at, lhs);
+            job.lhs = lhs;
+            job.lhs_stride = b.lhs_stride;
+          }
+          job.scaling = !scaled ? nullptr : final ? &p.scaling : &to_scratch;
+          if (scaled) {
+            job.scales = p.scales + col;
+            job.dst = final ? p.scaled_dst + row * p.scaling.stride + col : codes;
+          }
+          t.run(job);
+          if (direct && !final)
+            copy_columns(tile_acc, ld * 4, live, columns * 4, p.direct + row * p.direct_ld + col, p.direct_ld * 4);
+          else if (scaled && !final)
+            copy_columns(codes, to_scratch.stride, live, columns, p.scaled_dst + row * p.scaling.stride + col, p.scaling.stride);
+          if (at.last && !direct && !scaled) {
             tile_result const result{.acc = tile_acc,
                                      .ld = ld,
                                      .init = nullptr,
-                                     .row = task.row + row0 + r,
+                                     .row = row,
                                      .col = col,
                                      .rows = live,
                                      .cols = columns,
@@ -164,7 +228,8 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
               if (at.index == b.k.count - 1) p.finish(p.context, result, wide_tile, ld);
             }
           }
-          r += live;
+          r += some;
+          i += job.count;
         }
       }
       panel += panels;

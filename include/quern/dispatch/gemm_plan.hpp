@@ -32,6 +32,9 @@ inline namespace QUERN_ABI {
 
 inline constexpr index_t half_of_l2 = 512 * 1024;
 
+/// With so few rows a tile sums all of k: what such a product waits for is rhs, read once.
+inline constexpr index_t few_rows = 4;
+
 /// The sets for one product: `first` where it is exact, `second` (may be null) elsewhere.
 struct kernel_choice {
   kernel::kernel_set const* first = nullptr;
@@ -71,21 +74,21 @@ inline kernel_choice choose_kernels(unsigned allowed, int kind, bool some_proven
 /// The tile for `rows` rows (as many as are left) and exactly `panels` panels: the smallest that holds them, or the largest.
 /// More than one but less than two of the largest are halved, so that the last tile is not nearly empty.
 inline kernel::tile_kernel const& choose_tile(kernel::kernel_set const& set, index_t panels, index_t rows) noexcept {
-  kernel::tile_kernel const* largest = nullptr;
-  for (int i = 0; i < set.tile_count; ++i)
-    if (set.tiles[i].panels == panels) largest = &set.tiles[i];
-  if (rows > largest->rows && rows < 2 * largest->rows) rows = (rows + 1) / 2;
-  for (int i = 0; i < set.tile_count; ++i)
-    if (set.tiles[i].panels == panels && set.tiles[i].rows >= rows) return set.tiles[i];
-  return *largest;
+  kernel::tile_kernel const* tile = set.tiles + set.tile_count - 1;
+  while (tile->panels != panels) --tile;
+  if (rows > tile->rows && rows < 2 * tile->rows) rows = (rows + 1) / 2;
+  while (tile != set.tiles && tile[-1].panels == panels && tile[-1].rows >= rows) --tile;
+  return *tile;
 }
 
 /// How many panels to take of `left`, for `rows` rows.
 inline index_t choose_panels(kernel::kernel_set const& set, index_t left, index_t rows) noexcept {
   int const most = set.tiles[set.tile_count - 1].panels;
-  if (rows <= 4 || most < 2 || left == 1) return 1;  // few rows: one stream of rhs; latency is hidden along k
-  return left % 2 != 0 && most >= 3 ? 3 : 2;
+  if (most < 2 || left == 1) return 1;
+  return rows > few_rows && left % 2 != 0 && most >= 3 ? 3 : 2;
 }
+
+inline constexpr index_t max_tile_rows = 12;
 
 inline index_t largest_tile_rows(kernel::kernel_set const& set) noexcept {
   index_t rows = 1;

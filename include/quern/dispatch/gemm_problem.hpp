@@ -18,7 +18,7 @@ struct gemm_problem {
   int kind = 0;                             ///< 0 u8, 1 s8, 2 s16
   lhs_reader read = nullptr;
   void const* lhs = nullptr;
-  unsigned char const* plain = nullptr;     ///< lhs itself, when its rows have no gaps: AMX then reads it where it lies
+  unsigned char const* plain = nullptr;     ///< lhs itself, when its rows have no gaps: tiles may then read it where it lies
   index_t plain_stride = 0;                 ///< bytes
   unsigned char const* rhs = nullptr;       ///< panels
   index_t panel_bytes = 0;
@@ -29,6 +29,10 @@ struct gemm_problem {
   bool sums = false;                        ///< whether row sums are needed
   std::int32_t* direct = nullptr;           ///< an int32 destination that takes the accumulators as they are
   index_t direct_ld = 0;
+  bool scaled = false;                      ///< tiles apply the whole epilogue: `scaling`, with the scales of all columns
+  kernel::tile_scaling scaling{};
+  float const* scales = nullptr;
+  unsigned char* scaled_dst = nullptr;
   index_t segment = 0;                      ///< k that may be summed in int32 before `fold`; 0: all of it
   index_t wide_bytes = 0;                   ///< an element of what `fold` sums into: float or int64
   fold_function fold = nullptr;

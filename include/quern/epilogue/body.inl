@@ -3,118 +3,231 @@
 // Columns are the outer loop, since what belongs to a column (scale, bias, rescaler) then stays in registers while the rows of the
 // tile pass by. A tile has at most 12 rows or so and has just been written: all of it is in L1.
 
-/// From accumulators to the destination. dst and residual have columns without gaps.
-template <class Dst, class E>
-inline void finish_tile(void const* context, quern::detail::tile_result const& t, void const* wide, index_t wide_ld) {
+/// What belongs to `lanes` columns: t's from q on.
+template <class E>
+struct column {
+  using R = typename E::rescale_type;
+  struct nothing {};
+  template <class P>
+  struct stage_of {
+    using type = rescaler<P>;
+  };
+  using stage = typename std::conditional_t<std::is_same_v<R, to_real> || std::is_same_v<R, no_rescale>,
+                                            std::type_identity<nothing>, stage_of<R>>::type;
+  index_t q, j;
+  i32s init;
+  f32s scale, bias;
+  stage rescaled;
+
+  QUERN_INLINE static stage stage_at([[maybe_unused]] quern::detail::column_data const& d, [[maybe_unused]] index_t j) {
+    if constexpr (std::is_same_v<stage, nothing>)
+      return {};
+    else
+      return static_cast<stage const*>(d.rescalers)[j / lanes];
+  }
+  QUERN_INLINE column(quern::detail::column_data const& d, quern::detail::tile_result const& t, index_t at)
+      : q(at), j(t.col + at), init(t.init != nullptr ? load(t.init + at) : broadcast(std::int32_t{0})), rescaled(stage_at(d, j)) {
+    if constexpr (std::is_same_v<R, to_real>) {
+      scale = load(d.scales + j);
+      bias = d.real_bias != nullptr ? load(d.real_bias + j) : broadcast(0.0f);
+    }
+  }
+};
+
+/// What a tile needs before it is stored: whatever the epilogue has, or only its scales by column (policies: rescalers), or these and
+/// what AMX's accumulators did not start from. Asking every row which of the rare stages there are takes longer than the common ones.
+inline constexpr int everything = 0, scales_and_init = 1, scales = 2;
+
+/// The rare stages.
+struct tile_stages {
+  bool corrections, row_scales;
+};
+
+/// An accumulator on its way: f32s with to_real, else i32s; not yet clamped. `acc` is where row r of the tile has its accumulators,
+/// in c's columns.
+template <int Has, class Dst, class E>
+QUERN_INLINE auto staged(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t, column<E> const& c,
+                         tile_stages stages, std::int32_t const* acc, index_t r, [[maybe_unused]] void const* wide,
+                         [[maybe_unused]] index_t wide_ld, [[maybe_unused]] index_t live) {
   using R = typename E::rescale_type;
   using S = typename E::residual_type;
   using T = typename E::then_type;
   constexpr bool real = std::is_same_v<R, to_real>;
+  auto const& d = x.columns;
+  E const& e = *x.e;
+  index_t const i = t.row + r;
+  i32s value{};
+  if (Has != everything || wide == nullptr) {
+    value = load(acc);
+    if (Has != scales) value = add(value, c.init);
+    if (Has == everything && stages.corrections) {
+      std::int32_t const lhs_zero = e.lhs_zero_point[i] + t.lhs_offset;
+      if (d.lhs_zero_by_row) value = sub(value, mul_low(broadcast(lhs_zero), load(d.sums + c.j)));
+      if (t.sums != nullptr) {
+        i32s const row = broadcast(wrap32(t.sums[r] - static_cast<std::int64_t>(d.k) * lhs_zero));
+        value = sub(value, mul_low(row, d.rhs_zero != nullptr ? load(d.rhs_zero + c.j) : broadcast(d.uniform_rhs_zero)));
+      }
+    }
+  }
+  if constexpr (real) {
+    f32s scaled = Has == everything && wide != nullptr ? load(static_cast<float const*>(wide) + r * wide_ld + c.q) : to_f32(value);
+    scaled = mul(scaled, Has == everything && stages.row_scales ? mul(broadcast(e.rescale.rows[i]), c.scale) : c.scale);
+    if (Has == everything && d.real_bias != nullptr) scaled = add(scaled, c.bias);
+    if constexpr (S::present) {
+      auto const* const from = e.residual.from.data + i * e.residual.from.row_stride + c.j;
+      f32s other{};
+      if constexpr (std::is_integral_v<typename S::type>)
+        other = to_f32(sub(live == lanes ? load(from) : load_first(from, live), broadcast(e.residual.zero_point)));
+      else
+        other = live == lanes ? load(from) : load_first(from, live);
+      scaled = add(scaled, mul(other, broadcast(e.residual.rescale)));
+    }
+    if constexpr (quern::detail::has_functor<T>) {
+      float each[lanes];
+      store(static_cast<float*>(each), scaled);
+      for (index_t y = 0; y < live; ++y) each[y] = e.then(each[y], i, c.j + y);
+      scaled = load(static_cast<float const*>(each));
+    }
+    return scaled;
+  } else {
+    if constexpr (!std::is_same_v<R, no_rescale>) value = c.rescaled(value);
+    if constexpr (S::present) {
+      auto const* const from = e.residual.from.data + i * e.residual.from.row_stride + c.j;
+      i32s other = sub(live == lanes ? load(from) : load_first(from, live), broadcast(e.residual.zero_point));
+      if constexpr (!std::is_same_v<R, no_rescale>) other = rescaler<R>(e.residual.rescale)(other);
+      if constexpr (sizeof(Dst) < 4) {
+        i32s const least = broadcast(-quern::detail::residual_limit), most = broadcast(quern::detail::residual_limit - 1);
+        value = add(min(max(value, least), most), min(max(other, least), most));
+      } else {
+        value = add(value, other);
+      }
+    }
+    if constexpr (quern::detail::has_functor<T>) {
+      std::int32_t each[lanes];
+      store(static_cast<std::int32_t*>(each), value);
+      for (index_t y = 0; y < live; ++y) each[y] = e.then(each[y], i, c.j + y);
+      value = load(static_cast<std::int32_t const*>(each));
+    }
+    return value;
+  }
+}
+
+#if QUERN_DETAIL_PACKED
+/// Four rows of 8-bit codes at a time: four vectors become the `lanes` columns of four rows in one register. Saturating to words,
+/// adding the zero point to words and saturating to bytes before clamping gives what clamping first would: each step is monotonic and
+/// leaves alone what lies within 8 bits. A float needs one bound before: above int32 the conversion gives INT_MIN, as it does below
+/// and for NaN, where that is right.
+template <int Has, class Dst, class E>
+QUERN_INLINE void finish_bytes(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t, column<E> const& c,
+                               tile_stages stages, void const* wide, index_t wide_ld) {
+  constexpr int offset = std::is_signed_v<Dst> ? 0 : 128;  // bytes are compared as signed
+  std::int32_t const zero_point = x.e->dst_zero_point;
+  words const shift = broadcast_word(static_cast<std::int16_t>(zero_point - offset));
+  bytes const lo = broadcast_byte(static_cast<std::int8_t>(x.min - offset)), hi = broadcast_byte(static_cast<std::int8_t>(x.max - offset));
+  [[maybe_unused]] f32s const most = broadcast(static_cast<float>(x.max - zero_point));
+  std::int32_t const* acc = t.acc + c.q;
+  Dst* to = x.dst.data + t.row * x.dst.row_stride + c.j;
+  index_t const ld = t.ld, stride = x.dst.row_stride;
+  for (index_t r = 0; r < t.rows; r += 4) {
+    // A last group of less than four rows repeats its last.
+    index_t const left = t.rows - r, r1 = left > 1 ? 1 : 0, r2 = left > 2 ? 2 : r1, r3 = left > 3 ? 3 : r2;
+    i32s v0, v1, v2, v3;
+    if constexpr (std::is_same_v<typename E::rescale_type, to_real>) {
+      v0 = to_i32(min(most, staged<Has, Dst>(x, t, c, stages, acc, r, wide, wide_ld, lanes)));
+      v1 = to_i32(min(most, staged<Has, Dst>(x, t, c, stages, acc + r1 * ld, r + r1, wide, wide_ld, lanes)));
+      v2 = to_i32(min(most, staged<Has, Dst>(x, t, c, stages, acc + r2 * ld, r + r2, wide, wide_ld, lanes)));
+      v3 = to_i32(min(most, staged<Has, Dst>(x, t, c, stages, acc + r3 * ld, r + r3, wide, wide_ld, lanes)));
+    } else {
+      v0 = staged<Has, Dst>(x, t, c, stages, acc, r, wide, wide_ld, lanes);
+      v1 = staged<Has, Dst>(x, t, c, stages, acc + r1 * ld, r + r1, wide, wide_ld, lanes);
+      v2 = staged<Has, Dst>(x, t, c, stages, acc + r2 * ld, r + r2, wide, wide_ld, lanes);
+      v3 = staged<Has, Dst>(x, t, c, stages, acc + r3 * ld, r + r3, wide, wide_ld, lanes);
+    }
+    bytes out = pack_signed(adds(pack_signed(v0, v1), shift), adds(pack_signed(v2, v3), shift));
+    out = min_signed(max_signed(out, lo), hi);
+    if constexpr (offset != 0) out = bit_xor(out, broadcast_byte(std::int8_t{-128}));
+    store_quarter<0>(to, out);
+    store_quarter<1>(to + r1 * stride, out);
+    store_quarter<2>(to + r2 * stride, out);
+    store_quarter<3>(to + r3 * stride, out);
+    acc += 4 * ld;
+    to += 4 * stride;
+  }
+}
+#endif
+
+/// From accumulators to the destination. dst and residual have columns without gaps.
+template <class Dst, class E>
+inline void finish_tile(void const* context, quern::detail::tile_result const& t, void const* wide, index_t wide_ld) {
+  using R = typename E::rescale_type;
+  constexpr bool real = std::is_same_v<R, to_real>;
   constexpr bool narrow = std::is_integral_v<Dst> && sizeof(Dst) < 4;
-  auto const& c = *static_cast<quern::detail::finish_context<Dst, E> const*>(context);
-  auto const& d = c.columns;
-  E const& e = *c.e;
-  bool const corrections = (d.lhs_zero_by_row || t.sums != nullptr) && wide == nullptr;
-  bool row_scales = false;
-  if constexpr (real) row_scales = !e.rescale.rows.single();
+  auto const& x = *static_cast<quern::detail::finish_context<Dst, E> const*>(context);
+  auto const& d = x.columns;
+  E const& e = *x.e;
+  tile_stages stages{(d.lhs_zero_by_row || t.sums != nullptr) && wide == nullptr, false};
+  if constexpr (real) stages.row_scales = !e.rescale.rows.single();
+  [[maybe_unused]] bool const common = !stages.corrections && !stages.row_scales && wide == nullptr && d.real_bias == nullptr;
   i32s const zero_point = broadcast(e.dst_zero_point);
   i32s lo = zero_point, hi = zero_point;
   f32s lo_real{}, hi_real{};
   if constexpr (real && std::is_integral_v<Dst>) {
-    lo_real = broadcast(static_cast<float>(c.min - e.dst_zero_point));
-    hi_real = broadcast(static_cast<float>(c.max - e.dst_zero_point));
+    lo_real = broadcast(static_cast<float>(x.min - e.dst_zero_point));
+    hi_real = broadcast(static_cast<float>(x.max - e.dst_zero_point));
   } else if constexpr (real) {
     lo_real = broadcast(static_cast<float>(e.min.value));
     hi_real = broadcast(static_cast<float>(e.max.value));
   } else if constexpr (narrow) {
-    lo = broadcast(c.min - e.dst_zero_point);
-    hi = broadcast(c.max - e.dst_zero_point);
+    lo = broadcast(x.min - e.dst_zero_point);
+    hi = broadcast(x.max - e.dst_zero_point);
   }
   for (index_t q = 0; q < t.cols; q += lanes) {
-    index_t const j = t.col + q, live = t.cols - q < lanes ? t.cols - q : lanes;
-    i32s const init = t.init != nullptr ? load(t.init + q) : broadcast(std::int32_t{0});
-    f32s scale{}, bias{};
-    if constexpr (real) {
-      scale = load(d.scales + j);
-      if (d.real_bias != nullptr) bias = load(d.real_bias + j);
-    }
-    auto const rescaled = [&] {
-      if constexpr (real || std::is_same_v<R, no_rescale>)
-        return 0;
-      else
-        return static_cast<rescaler<R> const*>(d.rescalers)[j / lanes];
-    }();
-    for (index_t r = 0; r < t.rows; ++r) {
-      index_t const i = t.row + r;
-      Dst* const to = c.dst.data + i * c.dst.row_stride + j;
-      f32s value_real{};
-      i32s value{};
-      if (wide == nullptr) {
-        value = add(load(t.acc + r * t.ld + q), init);
-        if (corrections) {
-          std::int32_t const lhs_zero = e.lhs_zero_point[i] + t.lhs_offset;
-          if (d.lhs_zero_by_row) value = sub(value, mul_low(broadcast(lhs_zero), load(d.sums + j)));
-          if (t.sums != nullptr) {
-            i32s const row = broadcast(wrap32(t.sums[r] - static_cast<std::int64_t>(d.k) * lhs_zero));
-            value = sub(value, mul_low(row, d.rhs_zero != nullptr ? load(d.rhs_zero + j) : broadcast(d.uniform_rhs_zero)));
-          }
+    index_t const live = t.cols - q < lanes ? t.cols - q : lanes;
+    column<E> const c(d, t, q);
+#if QUERN_DETAIL_PACKED
+    if constexpr (narrow && sizeof(Dst) == 1 && !quern::detail::has_functor<typename E::then_type>) {
+      if (live == lanes) {
+        if (common && t.init == nullptr) {
+          finish_bytes<scales, Dst>(x, t, c, stages, wide, wide_ld);
+          continue;
         }
+        if constexpr (lanes == 16)
+          if (common) {
+            finish_bytes<scales_and_init, Dst>(x, t, c, stages, wide, wide_ld);
+            continue;
+          }
+        finish_bytes<everything, Dst>(x, t, c, stages, wide, wide_ld);
+        continue;
       }
+    }
+#endif
+    for (index_t r = 0; r < t.rows; ++r) {
+      Dst* const to = x.dst.data + (t.row + r) * x.dst.row_stride + c.j;
+      i32s codes{};
       if constexpr (real) {
-        value_real = wide != nullptr ? load(static_cast<float const*>(wide) + r * wide_ld + q) : to_f32(value);
-        value_real = mul(value_real, row_scales ? mul(broadcast(e.rescale.rows[i]), scale) : scale);
-        if (d.real_bias != nullptr) value_real = add(value_real, bias);
-        if constexpr (S::present) {
-          auto const* const from = e.residual.from.data + i * e.residual.from.row_stride + j;
-          f32s residual{};
-          if constexpr (std::is_integral_v<typename S::type>)
-            residual = to_f32(sub(live == lanes ? load(from) : load_first(from, live), broadcast(e.residual.zero_point)));
+        // NaN becomes lo_real.
+        f32s const value = min(max(staged<everything, Dst>(x, t, c, stages, t.acc + r * t.ld + q, r, wide, wide_ld, live), lo_real), hi_real);
+        if constexpr (std::is_integral_v<Dst>) {
+          codes = add(to_i32(value), zero_point);
+        } else {
+          if (live == lanes)
+            store(to, value);
           else
-            residual = live == lanes ? load(from) : load_first(from, live);
-          value_real = add(value_real, mul(residual, broadcast(e.residual.rescale)));
+            store_first(to, value, live);
+          continue;
         }
-        if constexpr (quern::detail::has_functor<T>) {
-          float each[lanes];
-          store(static_cast<float*>(each), value_real);
-          for (index_t x = 0; x < live; ++x) each[x] = e.then(each[x], i, j + x);
-          value_real = load(static_cast<float const*>(each));
-        }
-        value_real = min(max(value_real, lo_real), hi_real);  // NaN becomes lo_real
-        if constexpr (std::is_integral_v<Dst>) value = add(to_i32(value_real), zero_point);
       } else {
-        if constexpr (!std::is_same_v<R, no_rescale>) value = rescaled(value);
-        if constexpr (S::present) {
-          auto const* const from = e.residual.from.data + i * e.residual.from.row_stride + j;
-          i32s residual = sub(live == lanes ? load(from) : load_first(from, live), broadcast(e.residual.zero_point));
-          if constexpr (!std::is_same_v<R, no_rescale>) residual = rescaler<R>(e.residual.rescale)(residual);
-          if constexpr (narrow) {
-            i32s const least = broadcast(-quern::detail::residual_limit), most = broadcast(quern::detail::residual_limit - 1);
-            value = add(min(max(value, least), most), min(max(residual, least), most));
-          } else {
-            value = add(value, residual);
-          }
-        }
-        if constexpr (quern::detail::has_functor<T>) {
-          std::int32_t each[lanes];
-          store(static_cast<std::int32_t*>(each), value);
-          for (index_t x = 0; x < live; ++x) each[x] = e.then(each[x], i, j + x);
-          value = load(static_cast<std::int32_t const*>(each));
-        }
+        codes = staged<everything, Dst>(x, t, c, stages, t.acc + r * t.ld + q, r, wide, wide_ld, live);
         if constexpr (narrow)
-          value = add(min(max(value, lo), hi), zero_point);
+          codes = add(min(max(codes, lo), hi), zero_point);
         else if (e.accumulate)
-          value = add(value, live == lanes ? load(to) : load_first(to, live));
+          codes = add(codes, live == lanes ? load(to) : load_first(to, live));
       }
       if constexpr (std::is_integral_v<Dst>) {
         if (live == lanes)
-          store(to, value);
+          store(to, codes);
         else
-          store_first(to, value, live);
-      } else {
-        if (live == lanes)
-          store(to, value_real);
-        else
-          store_first(to, value_real, live);
+          store_first(to, codes, live);
       }
     }
   }

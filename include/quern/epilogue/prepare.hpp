@@ -25,6 +25,7 @@ struct column_data {
   bool lhs_zero_by_row = false;
   index_t k = 0, group = 0, columns = 0;        ///< columns: n rounded up to 16
   float const* scales = nullptr;                ///< to_real: cols, times rows where that is one number
+  bool scales_below_one = false;                ///< all of them
   float const* real_bias = nullptr;             ///< to_real: bias, null: none
   void const* parameters = nullptr;             ///< a policy's, one a column
   void const* rescalers = nullptr;              ///< the same as vectors of the instruction set
@@ -55,10 +56,10 @@ bool needs_row_sums(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T> const&
 }
 
 /// Fills `memory` (column_bytes, 64-byte aligned). `plain_init`: accumulators start from zero and everything is corrected later
-/// (segments). `u8_offset`: what lhs_form::bytes adds to lhs codes.
+/// (segments). `u8_offset`: what lhs_form::bytes adds to lhs codes. `forms`: bits of those lhs_forms whose init is wanted.
 template <class Rhs, class R, class S, class T>
 column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T> const& e, bool plain_init, std::int32_t u8_offset,
-                            unsigned char* memory) {
+                            unsigned char* memory, unsigned forms = 3) {
   column_data d;
   index_t const n = rhs.n(), columns = (n + 15) / 16 * 16, k = rhs.k();
   auto* at = memory;
@@ -84,12 +85,16 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
     if (!same) d.rhs_zero = zeros;
   }
   for (int form = 0; form < 2; ++form) {
+    if ((forms & 1 << form) == 0) continue;
     auto* const init = reinterpret_cast<std::int32_t*>(take(4));
     std::uint32_t const za = d.lhs_zero_by_row || plain_init
                                  ? 0u
                                  : static_cast<std::uint32_t>(e.lhs_zero_point.one + (form == 0 ? u8_offset : 0));
     if (plain_init) {
       for (index_t j = 0; j < columns; ++j) init[j] = 0;
+    } else if (za == 0 && e.bias.size > 0 && e.bias.stride == 1) {
+      __builtin_memcpy(init, e.bias.data, static_cast<std::size_t>(n) * 4);
+      for (index_t j = n; j < columns; ++j) init[j] = 0;
     } else if (e.bias.size > 0) {
       for (index_t j = 0; j < n; ++j)
         init[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(e.bias[j]) - za * static_cast<std::uint32_t>(rhs.sums_[j]));
@@ -101,8 +106,19 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
   }
   if constexpr (std::is_same_v<R, to_real>) {
     auto* const scales = reinterpret_cast<float*>(take(4));
-    for (index_t j = 0; j < columns; ++j) scales[j] = j < n ? (e.rescale.rows.single() ? rounded(e.rescale.rows.one * e.rescale.cols[j]) : e.rescale.cols[j]) : 1.0f;
+    float const by_row = e.rescale.rows.single() ? e.rescale.rows.one : 1.0f;  // one has no effect
+    if (e.rescale.cols.single() || e.rescale.cols.stride != 1)
+      for (index_t j = 0; j < n; ++j) scales[j] = rounded(by_row * e.rescale.cols[j]);
+    else if (by_row == 1.0f)
+      __builtin_memcpy(scales, e.rescale.cols.each, static_cast<std::size_t>(n) * 4);
+    else
+      for (index_t j = 0; j < n; ++j) scales[j] = rounded(by_row * e.rescale.cols.each[j]);
+    // Positive floats, infinity and NaN included, are ordered as their bits are; one a cycle, where a largest takes four.
+    bool one_or_more = false;
+    for (index_t j = 0; j < n; ++j) one_or_more |= __builtin_bit_cast(std::uint32_t, scales[j]) >= 0x3f800000u;
+    for (index_t j = n; j < columns; ++j) scales[j] = 1.0f;
     d.scales = scales;
+    d.scales_below_one = !one_or_more;
     if (e.rescale.bias.size > 0) {
       auto* const bias = reinterpret_cast<float*>(take(4));
       for (index_t j = 0; j < columns; ++j) bias[j] = j < n ? e.rescale.bias[j] : 0.0f;

@@ -25,10 +25,11 @@ template <class Dot, int M, int N, int V>
 inline void direct(unsigned char const* lhs, index_t row, index_t const* offsets, index_t runs, index_t steps, unsigned char const* rhs,
                    index_t panel_bytes, std::int32_t const* init, std::int32_t* acc, index_t ld) {
   constexpr int passes = N * (16 / Dot::columns) / V, pointers = (M + 3) / 4;
+  kernel::tile_job const job{.init = init, .acc = acc, .ld = ld};
   for (int pass = 0; pass < passes; ++pass) {
     unsigned char const* b = rhs;
     vec c[1][M][V];
-    start<Dot>(c, pass, init, 0);
+    start<Dot>(c, pass, job, init);
     index_t const row3 = 3 * row;
     for (index_t run = 0; run < runs; ++run) {
       unsigned char const* p[pointers];
@@ -47,6 +48,6 @@ inline void direct(unsigned char const* lhs, index_t row, index_t const* offsets
         b += 64;
       }
     }
-    finish<Dot>(c, pass, init, 0, acc, ld);
+    finish<Dot>(c, pass, job, {lhs, init, acc, nullptr});
   }
 }

@@ -8,29 +8,30 @@ inline namespace QUERN_ABI {
 namespace generic {
 
 template <int M, bool Nibbles>
-inline void tile(unsigned char const* lhs, unsigned char const* rhs, index_t, index_t steps, std::int32_t const* init,
-                 index_t init_ld, std::int32_t* acc, index_t ld) {
+inline void tile(tile_job const& job) {
   constexpr int k_a_step = Nibbles ? 8 : 4;
-  std::int32_t c[M][16];
-  for (int r = 0; r < M; ++r)
-    for (int j = 0; j < 16; ++j) c[r][j] = init[r * init_ld + j];
-  for (index_t step = 0; step < steps; ++step)
-    for (int r = 0; r < M; ++r) {
-      std::int16_t a[k_a_step];
-      __builtin_memcpy(a, lhs + r * lhs_stride + step * k_a_step * 2, sizeof(a));
-      for (int j = 0; j < 16; ++j) {
-        unsigned char const* const b = rhs + step * 64 + j * 4;
-        std::int32_t sum = 0;
-        for (int t = 0; t < 4; ++t)
-          if constexpr (Nibbles)
-            sum += a[t] * (b[t] & 15) + a[4 + t] * (b[t] >> 4);
-          else
-            sum += a[t] * static_cast<signed char>(b[t]);
-        c[r][j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(c[r][j]) + static_cast<std::uint32_t>(sum));
+  for (index_t first = 0; first < job.count * M; first += M) {
+    std::int32_t c[M][16];
+    for (int r = 0; r < M; ++r)
+      for (int j = 0; j < 16; ++j) c[r][j] = job.init[(first + r) * job.init_ld + j];
+    for (index_t step = 0; step < job.steps; ++step)
+      for (int r = 0; r < M; ++r) {
+        std::int16_t a[k_a_step];
+        __builtin_memcpy(a, job.lhs + (first + r) * job.lhs_stride + step * k_a_step * 2, sizeof(a));
+        for (int j = 0; j < 16; ++j) {
+          unsigned char const* const b = job.rhs + step * 64 + j * 4;
+          std::int32_t sum = 0;
+          for (int t = 0; t < 4; ++t)
+            if constexpr (Nibbles)
+              sum += a[t] * (b[t] & 15) + a[4 + t] * (b[t] >> 4);
+            else
+              sum += a[t] * static_cast<signed char>(b[t]);
+          c[r][j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(c[r][j]) + static_cast<std::uint32_t>(sum));
+        }
       }
-    }
-  for (int r = 0; r < M; ++r)
-    for (int j = 0; j < 16; ++j) acc[r * ld + j] = c[r][j];
+    for (int r = 0; r < M; ++r)
+      for (int j = 0; j < 16; ++j) job.acc[(first + r) * job.ld + j] = c[r][j];
+  }
 }
 
 inline void copy(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {

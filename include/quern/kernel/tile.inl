@@ -4,99 +4,185 @@
 // are `vec`. Everything in the loops is a constant, so that all of c lives in registers; c[s] are S independent chains, which a
 // tile of few rows needs to hide the latency of its one instruction (5 cycles x 2 ports = 10 chains).
 
+/// What moves down with the tiles of a job.
+struct tile_place {
+  unsigned char const* lhs;
+  std::int32_t const* init;
+  std::int32_t* acc;
+  unsigned char* dst;
+};
+
 /// Where one accumulator is one column they start from init; else from zero, and init is added when they are folded.
 template <class Dot, int S, int M, int V>
-QUERN_INLINE void start(vec (&c)[S][M][V], int pass, std::int32_t const* init, index_t init_ld) {
+QUERN_INLINE void start(vec (&c)[S][M][V], int pass, kernel::tile_job const& job, std::int32_t const* init) {
 #pragma GCC unroll 16
-  for (int r = 0; r < M; ++r)
+  for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v) {
-      c[0][r][v] = Dot::partial_sums == 1 ? load(init + r * init_ld + (pass * V + v) * Dot::columns) : zero();
+      c[0][r][v] = Dot::partial_sums == 1 ? load(init + (pass * V + v) * Dot::columns) : zero();
 #pragma GCC unroll 16
       for (int s = 1; s < S; ++s) c[s][r][v] = zero();
     }
+    init += job.init_ld;
+  }
+}
+
+/// Four vectors at a time become the `lanes` columns of up to four rows.
+template <int W, int M, int V>
+QUERN_INLINE void store_scaled(vec (&x)[M][V], int column, kernel::tile_job const& job, unsigned char* dst) {
+  kernel::tile_scaling const& s = *job.scaling;
+  index_t const stride = s.stride;
+  simd::words const shift = simd::broadcast_word(s.shift);
+  simd::f32s scale[W];
+#pragma GCC unroll 4
+  for (int w = 0; w < W; ++w) scale[w] = simd::load(job.scales + column + w * simd::lanes);
+  dst += column;
+#pragma GCC unroll 16
+  for (int g = 0; g < M * W; g += 4) {
+    simd::i32s q[4];
+    unsigned char* to[4];
+#pragma GCC unroll 4
+    for (int z = 0; z < 4; ++z) {
+      int const i = g + z < M * W ? g + z : M * W - 1;
+      q[z] = simd::to_i32(simd::mul(simd::to_f32(simd::i32s{x[i / W][i % W]}), scale[i % W]));
+      if (g + z == i && i > 0 && i % W == 0) dst += stride;
+      to[z] = dst + i % W * simd::lanes;
+    }
+    simd::bytes out = simd::pack_signed(simd::adds(simd::pack_signed(q[0], q[1]), shift), simd::adds(simd::pack_signed(q[2], q[3]), shift));
+    if (s.clamped) {
+      out = simd::min_signed(simd::max_signed(out, simd::broadcast_byte(s.lo)), simd::broadcast_byte(s.hi));
+      out = simd::bit_xor(out, simd::broadcast_byte(s.flip));
+    }
+    if constexpr (W % 2 == 0) {
+      simd::store_half<0>(to[0], out);
+      if (g + 2 < M * W) simd::store_half<1>(to[2], out);
+    } else {
+      simd::store_quarter<0>(to[0], out);
+      if (g + 1 < M * W) simd::store_quarter<1>(to[1], out);
+      if (g + 2 < M * W) simd::store_quarter<2>(to[2], out);
+      if (g + 3 < M * W) simd::store_quarter<3>(to[3], out);
+    }
+  }
 }
 
 template <class Dot, int S, int M, int V>
-QUERN_INLINE void finish(vec (&c)[S][M][V], int pass, std::int32_t const* init, index_t init_ld, std::int32_t* acc, index_t ld) {
+QUERN_INLINE void finish(vec (&c)[S][M][V], int pass, kernel::tile_job const& job, tile_place const& at) {
+  constexpr int W = V / Dot::partial_sums;
+  int const column = pass * W * simd::lanes;
+  std::int32_t const* init = at.init + column;
 #pragma GCC unroll 16
-  for (int r = 0; r < M; ++r)
+  for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < V; v += Dot::partial_sums) {
-      int const column = (pass * V + v) * Dot::columns;
+    for (int w = 0; w < W; ++w) {
+      int const v = w * Dot::partial_sums;
 #pragma GCC unroll 16
       for (int s = 1; s < S; ++s)
 #pragma GCC unroll 4
         for (int f = 0; f < Dot::partial_sums; ++f) c[0][r][v + f] = add(c[0][r][v + f], c[s][r][v + f]);
-      if constexpr (Dot::partial_sums == 1)
-        store(acc + r * ld + column, c[0][r][v]);
-      else
-        store(acc + r * ld + column, add(load(init + r * init_ld + column), Dot::folded(c[0][r][v], c[0][r][v + 1])));
+      if constexpr (Dot::partial_sums == 2) c[0][r][w] = add(load(init + w * simd::lanes), Dot::folded(c[0][r][v], c[0][r][v + 1]));
     }
-}
-
-/// M rows x N panels, V vectors of columns at a time, steps unrolled U times into S chains.
-template <class Dot, int M, int N, int V, int U = 2, int S = 1>
-inline void tile(unsigned char const* lhs, unsigned char const* rhs, index_t panel_bytes, index_t steps,
-                 std::int32_t const* init, index_t init_ld, std::int32_t* acc, index_t ld) {
-  constexpr int vectors = 16 / Dot::columns, passes = N * vectors / V;
-  static_assert(N * vectors % V == 0 && V % Dot::partial_sums == 0 && U % S == 0);
-  for (int pass = 0; pass < passes; ++pass) {
-    unsigned char const* a = lhs;
-    unsigned char const* b = rhs;
-    vec c[S][M][V];
-    start<Dot>(c, pass, init, init_ld);
-    for (index_t left = steps; left > 0; left -= U) {
+    init += job.init_ld;
+  }
+  if (job.scaling != nullptr) return store_scaled<W>(c[0], column, job, at.dst);
+  std::int32_t* acc = at.acc + column;
 #pragma GCC unroll 16
-      for (int u = 0; u < U; ++u) {
-        typename Dot::rhs_type bs[V];
+  for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) {
-          int const at = pass * V + v;
-          bs[v] = Dot::load_rhs(b + at / vectors * panel_bytes + at % vectors * (Dot::columns * 4) + u * 64);
-        }
-#pragma GCC unroll 16
-        for (int r = 0; r < M; ++r) {
-          auto const x = Dot::load_lhs(a + r * kernel::lhs_stride + u * Dot::lhs_bytes);
-#pragma GCC unroll 16
-          for (int v = 0; v < V; ++v) c[u % S][r][v] = Dot::dot(c[u % S][r][v], x, bs[v]);
-        }
-      }
-      a += U * Dot::lhs_bytes;
-      b += U * 64;
-    }
-    finish<Dot>(c, pass, init, init_ld, acc, ld);
+    for (int w = 0; w < W; ++w) store(acc + w * simd::lanes, c[0][r][w]);
+    acc += job.ld;
   }
 }
 
-/// M rows x one panel of nibbles: each 64 bytes of rhs are eight k, the low nibbles the first four.
-template <class Dot, int M, int V, int U, int S>
-inline void nibble_tile(unsigned char const* lhs, unsigned char const* rhs, index_t, index_t steps, std::int32_t const* init,
-                        index_t init_ld, std::int32_t* acc, index_t ld) {
-  constexpr int vectors = 16 / Dot::columns, passes = vectors / V;
-  static_assert(vectors % V == 0 && V % Dot::partial_sums == 0 && U % S == 0);
-  for (int pass = 0; pass < passes; ++pass) {
-    unsigned char const* a = lhs;
-    unsigned char const* b = rhs;
-    vec c[S][M][V];
-    start<Dot>(c, pass, init, init_ld);
-    for (index_t left = steps; left > 0; left -= U) {
+/// Where the rows of lhs are: three pointers and two distances reach twelve with x86's scaled addresses.
+template <int M>
+struct lhs_pointers {
+  unsigned char const *a, *b, *c;
+  index_t stride, three;
+
+  QUERN_INLINE lhs_pointers(unsigned char const* p, index_t s) : a(p), b(M > 4 ? p + 4 * s : p), c(M > 8 ? p + 8 * s : p), stride(s), three(3 * s) {}
+  QUERN_INLINE unsigned char const* row(int r) const {
+    unsigned char const* const base = r < 4 ? a : r < 8 ? b : c;
+    return r % 4 == 0 ? base : r % 4 == 1 ? base + stride : r % 4 == 2 ? base + 2 * stride : base + three;
+  }
+  QUERN_INLINE void advance(int bytes) { a += bytes, b += bytes, c += bytes; }
+};
+
+/// M rows x N panels, V vectors of columns at a time, steps unrolled U times into S chains.
+template <class Dot, int M, int N, int V, int U = 2, int S = 1>
+inline void tile(kernel::tile_job const& job) {
+  constexpr int vectors = 16 / Dot::columns, passes = N * vectors / V;
+  static_assert(N * vectors % V == 0 && V % Dot::partial_sums == 0 && U % S == 0 && M <= 12 && U * 4 <= kernel::lhs_round);
+  index_t const panel_bytes = job.panel_bytes;
+  tile_place at{job.lhs, job.init, job.acc, job.dst};
+  for (index_t tiles = job.count; tiles > 0; --tiles) {
+    for (int pass = 0; pass < passes; ++pass) {
+      lhs_pointers<M> lhs(at.lhs, job.lhs_stride);
+      unsigned char const* b = job.rhs;
+      vec c[S][M][V];
+      start<Dot>(c, pass, job, at.init);
+      for (index_t left = job.steps; left > 0; left -= U) {
 #pragma GCC unroll 16
-      for (int u = 0; u < U; ++u)
+        for (int u = 0; u < U; ++u) {
+          typename Dot::rhs_type bs[V];
 #pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) {
-          typename Dot::rhs_type low, high;
-          Dot::load_nibbles(b + (pass * V + v) * (Dot::columns * 4) + u * 64, low, high);
+          for (int v = 0; v < V; ++v) {
+            int const vector = pass * V + v;
+            bs[v] = Dot::load_rhs(b + vector / vectors * panel_bytes + vector % vectors * (Dot::columns * 4) + u * 64);
+          }
 #pragma GCC unroll 16
           for (int r = 0; r < M; ++r) {
-            unsigned char const* const x = a + r * kernel::lhs_stride + u * 2 * Dot::lhs_bytes;
-            c[u % S][r][v] = Dot::dot(c[u % S][r][v], Dot::load_lhs(x), low);
-            c[u % S][r][v] = Dot::dot(c[u % S][r][v], Dot::load_lhs(x + Dot::lhs_bytes), high);
+            auto const x = Dot::load_lhs(lhs.row(r) + u * Dot::lhs_bytes);
+#pragma GCC unroll 16
+            for (int v = 0; v < V; ++v) c[u % S][r][v] = Dot::dot(c[u % S][r][v], x, bs[v]);
           }
         }
-      a += U * 2 * Dot::lhs_bytes;
-      b += U * 64;
+        lhs.advance(U * Dot::lhs_bytes);
+        b += U * 64;
+      }
+      finish<Dot>(c, pass, job, at);
     }
-    finish<Dot>(c, pass, init, init_ld, acc, ld);
+    at.lhs += M * job.lhs_stride;
+    at.init += M * job.init_ld;
+    at.acc += M * job.ld;
+    if (job.scaling != nullptr) at.dst += M * job.scaling->stride;
+  }
+}
+
+/// M rows x N panels of nibbles: each 64 bytes of rhs are eight k, the low nibbles the first four.
+template <class Dot, int M, int N, int V, int U, int S>
+inline void nibble_tile(kernel::tile_job const& job) {
+  constexpr int vectors = 16 / Dot::columns, passes = N * vectors / V;
+  static_assert(N * vectors % V == 0 && V % Dot::partial_sums == 0 && U % S == 0 && U * 8 <= kernel::lhs_round);
+  tile_place at{job.lhs, job.init, job.acc, job.dst};
+  for (index_t tiles = job.count; tiles > 0; --tiles) {
+    for (int pass = 0; pass < passes; ++pass) {
+      lhs_pointers<M> lhs(at.lhs, job.lhs_stride);
+      unsigned char const* b = job.rhs;
+      vec c[S][M][V];
+      start<Dot>(c, pass, job, at.init);
+      for (index_t left = job.steps; left > 0; left -= U) {
+#pragma GCC unroll 16
+        for (int u = 0; u < U; ++u)
+#pragma GCC unroll 16
+          for (int v = 0; v < V; ++v) {
+            typename Dot::rhs_type low, high;
+            int const vector = pass * V + v;
+            Dot::load_nibbles(b + vector / vectors * job.panel_bytes + vector % vectors * (Dot::columns * 4) + u * 64, low, high);
+#pragma GCC unroll 16
+            for (int r = 0; r < M; ++r) {
+              unsigned char const* const x = lhs.row(r) + u * 2 * Dot::lhs_bytes;
+              c[u % S][r][v] = Dot::dot(c[u % S][r][v], Dot::load_lhs(x), low);
+              c[u % S][r][v] = Dot::dot(c[u % S][r][v], Dot::load_lhs(x + Dot::lhs_bytes), high);
+            }
+          }
+        lhs.advance(U * 2 * Dot::lhs_bytes);
+        b += U * 64;
+      }
+      finish<Dot>(c, pass, job, at);
+    }
+    at.lhs += M * job.lhs_stride;
+    at.init += M * job.init_ld;
+    at.acc += M * job.ld;
+    if (job.scaling != nullptr) at.dst += M * job.scaling->stride;
   }
 }

@@ -14,6 +14,7 @@
 // The loop-carried part is vpaddd's single cycle, so few chains suffice everywhere.
 #pragma once
 
+#include "../simd/x86_avx2.hpp"
 #include "kernel_set.hpp"
 
 #if QUERN_X86_64
@@ -24,6 +25,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace avx2 {
 
+namespace simd = ::quern::avx2;
 using vec = __m256i;
 QUERN_INLINE vec zero() { return _mm256_setzero_si256(); }
 QUERN_INLINE vec add(vec a, vec b) { return _mm256_add_epi32(a, b); }
@@ -155,11 +157,12 @@ inline kernel_set const& avx2_words_kernels() noexcept {
       {1, 1, &avx2::tile<words, 1, 1, 2>}, {2, 1, &avx2::tile<words, 2, 1, 2>}, {3, 1, &avx2::tile<words, 3, 1, 2>},
       {4, 1, &avx2::tile<words, 4, 1, 2>}, {5, 1, &avx2::tile<words, 5, 1, 2>}, {6, 1, &avx2::tile<words, 6, 1, 2>}};
   static constexpr tile_kernel nibble_tiles[] = {
-      {1, 1, &avx2::nibble_tile<words, 1, 2, 2, 1>}, {2, 1, &avx2::nibble_tile<words, 2, 2, 2, 1>},
-      {3, 1, &avx2::nibble_tile<words, 3, 2, 1, 1>}, {4, 1, &avx2::nibble_tile<words, 4, 2, 1, 1>}};
+      {1, 1, &avx2::nibble_tile<words, 1, 1, 2, 2, 1>}, {2, 1, &avx2::nibble_tile<words, 2, 1, 2, 2, 1>},
+      {3, 1, &avx2::nibble_tile<words, 3, 1, 2, 1, 1>}, {4, 1, &avx2::nibble_tile<words, 4, 1, 2, 1, 1>}};
   static constexpr kernel_set set{.name = "avx2_words",
                                   .needs = isa::avx2,
                                   .form = lhs_form::words,
+                                  .scales = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,
@@ -175,12 +178,13 @@ inline kernel_set const& avx2_chain_kernels() noexcept {
       {1, 1, &avx2::tile<chain, 1, 1, 2, 4>}, {2, 1, &avx2::tile<chain, 2, 1, 2>}, {3, 1, &avx2::tile<chain, 3, 1, 2>},
       {4, 1, &avx2::tile<chain, 4, 1, 2>},    {5, 1, &avx2::tile<chain, 5, 1, 2>}, {6, 1, &avx2::tile<chain, 6, 1, 2>}};
   static constexpr tile_kernel nibble_tiles[] = {
-      {1, 1, &avx2::nibble_tile<chain, 1, 2, 2, 1>}, {2, 1, &avx2::nibble_tile<chain, 2, 2, 2, 1>},
-      {3, 1, &avx2::nibble_tile<chain, 3, 2, 1, 1>}, {4, 1, &avx2::nibble_tile<chain, 4, 2, 1, 1>}};
+      {1, 1, &avx2::nibble_tile<chain, 1, 1, 2, 2, 1>}, {2, 1, &avx2::nibble_tile<chain, 2, 1, 2, 2, 1>},
+      {3, 1, &avx2::nibble_tile<chain, 3, 1, 2, 1, 1>}, {4, 1, &avx2::nibble_tile<chain, 4, 1, 2, 1, 1>}};
   static constexpr kernel_set set{.name = "avx2_chain",
                                   .needs = isa::avx2,
                                   .form = lhs_form::bytes,
                                   .needs_proof = true,
+                                  .scales = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,

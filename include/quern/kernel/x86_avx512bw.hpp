@@ -6,6 +6,7 @@
 // temporary; 24 + 24 + 2 uops for 768 products, 96 % of vpmaddwd + vpaddd alone. chain with 12 rows x 2 panels likewise.
 #pragma once
 
+#include "../simd/x86_avx512.hpp"
 #include "kernel_set.hpp"
 
 #if QUERN_X86_64
@@ -16,6 +17,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace avx512bw {
 
+namespace simd = ::quern::avx512bw;
 using vec = __m512i;
 QUERN_INLINE vec zero() { return _mm512_setzero_si512(); }
 QUERN_INLINE vec add(vec a, vec b) { return _mm512_add_epi32(a, b); }
@@ -156,11 +158,12 @@ inline kernel_set const& avx512bw_words_kernels() noexcept {
       {4, 1, &avx512bw::tile<words, 4, 1, 2>}, {5, 1, &avx512bw::tile<words, 5, 1, 2>}, {6, 1, &avx512bw::tile<words, 6, 1, 2>},
       {8, 1, &avx512bw::tile<words, 8, 1, 2>}, {10, 1, &avx512bw::tile<words, 10, 1, 2>}, {12, 1, &avx512bw::tile<words, 12, 1, 2>}};
   static constexpr tile_kernel nibble_tiles[] = {
-      {1, 1, &avx512bw::nibble_tile<words, 1, 2, 2, 1>}, {2, 1, &avx512bw::nibble_tile<words, 2, 2, 2, 1>},
-      {3, 1, &avx512bw::nibble_tile<words, 3, 2, 1, 1>}, {4, 1, &avx512bw::nibble_tile<words, 4, 2, 1, 1>}};
+      {1, 1, &avx512bw::nibble_tile<words, 1, 1, 2, 2, 1>}, {2, 1, &avx512bw::nibble_tile<words, 2, 1, 2, 2, 1>},
+      {3, 1, &avx512bw::nibble_tile<words, 3, 1, 2, 1, 1>}, {4, 1, &avx512bw::nibble_tile<words, 4, 1, 2, 1, 1>}};
   static constexpr kernel_set set{.name = "avx512bw_words",
                                   .needs = isa::avx512bw,
                                   .form = lhs_form::words,
+                                  .scales = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,
@@ -178,12 +181,13 @@ inline kernel_set const& avx512bw_chain_kernels() noexcept {
       {2, 2, &avx512bw::tile<chain, 2, 2, 2>},    {4, 2, &avx512bw::tile<chain, 4, 2, 2>}, {6, 2, &avx512bw::tile<chain, 6, 2, 2>},
       {8, 2, &avx512bw::tile<chain, 8, 2, 2>},    {10, 2, &avx512bw::tile<chain, 10, 2, 2>}, {12, 2, &avx512bw::tile<chain, 12, 2, 2>}};
   static constexpr tile_kernel nibble_tiles[] = {
-      {1, 1, &avx512bw::nibble_tile<chain, 1, 1, 4, 1>}, {2, 1, &avx512bw::nibble_tile<chain, 2, 1, 2, 1>},
-      {3, 1, &avx512bw::nibble_tile<chain, 3, 1, 2, 1>}, {4, 1, &avx512bw::nibble_tile<chain, 4, 1, 2, 1>}};
+      {1, 1, &avx512bw::nibble_tile<chain, 1, 1, 1, 4, 1>}, {2, 1, &avx512bw::nibble_tile<chain, 2, 1, 1, 2, 1>},
+      {3, 1, &avx512bw::nibble_tile<chain, 3, 1, 1, 2, 1>}, {4, 1, &avx512bw::nibble_tile<chain, 4, 1, 1, 2, 1>}};
   static constexpr kernel_set set{.name = "avx512bw_chain",
                                   .needs = isa::avx512bw,
                                   .form = lhs_form::bytes,
                                   .needs_proof = true,
+                                  .scales = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,

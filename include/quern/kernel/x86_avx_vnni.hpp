@@ -14,6 +14,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace avx_vnni {
 
+namespace simd = ::quern::avx2;
 using vec = __m256i;
 QUERN_INLINE vec zero() { return _mm256_setzero_si256(); }
 QUERN_INLINE vec add(vec a, vec b) { return _mm256_add_epi32(a, b); }
@@ -41,11 +42,12 @@ inline kernel_set const& avx_vnni_kernels() noexcept {
       {3, 1, &avx_vnni::tile<dpbusd, 3, 1, 2, 2, 2>}, {4, 1, &avx_vnni::tile<dpbusd, 4, 1, 2>},
       {5, 1, &avx_vnni::tile<dpbusd, 5, 1, 2>},       {6, 1, &avx_vnni::tile<dpbusd, 6, 1, 2>}};
   static constexpr tile_kernel nibble_tiles[] = {
-      {1, 1, &avx_vnni::nibble_tile<dpbusd, 1, 2, 4, 4>}, {2, 1, &avx_vnni::nibble_tile<dpbusd, 2, 2, 2, 2>},
-      {3, 1, &avx_vnni::nibble_tile<dpbusd, 3, 2, 1, 1>}, {4, 1, &avx_vnni::nibble_tile<dpbusd, 4, 2, 1, 1>}};
+      {1, 1, &avx_vnni::nibble_tile<dpbusd, 1, 1, 2, 4, 4>}, {2, 1, &avx_vnni::nibble_tile<dpbusd, 2, 1, 2, 2, 2>},
+      {3, 1, &avx_vnni::nibble_tile<dpbusd, 3, 1, 2, 1, 1>}, {4, 1, &avx_vnni::nibble_tile<dpbusd, 4, 1, 2, 1, 1>}};
   static constexpr kernel_set set{.name = "avx_vnni",
                                   .needs = isa::avx_vnni,
                                   .form = lhs_form::bytes,
+                                  .scales = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,

@@ -6,6 +6,7 @@
 // pmaddwd overwrites an operand. 12 + 12 + 2 uops and 6 eliminated moves for 96 products: 9.5 cycles at four uops a cycle.
 #pragma once
 
+#include "../simd/x86_sse41.hpp"
 #include "kernel_set.hpp"
 
 #if QUERN_X86_64
@@ -16,6 +17,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 namespace sse41 {
 
+namespace simd = ::quern::sse41;
 using vec = __m128i;
 QUERN_INLINE vec zero() { return _mm_setzero_si128(); }
 QUERN_INLINE vec add(vec a, vec b) { return _mm_add_epi32(a, b); }
@@ -100,11 +102,12 @@ inline kernel_set const& sse41_kernels() noexcept {
       {1, 1, &sse41::tile<words, 1, 1, 4>}, {2, 1, &sse41::tile<words, 2, 1, 4>}, {3, 1, &sse41::tile<words, 3, 1, 4>},
       {4, 1, &sse41::tile<words, 4, 1, 2>}, {5, 1, &sse41::tile<words, 5, 1, 2>}, {6, 1, &sse41::tile<words, 6, 1, 2>}};
   static constexpr tile_kernel nibble_tiles[] = {
-      {1, 1, &sse41::nibble_tile<words, 1, 4, 2, 1>}, {2, 1, &sse41::nibble_tile<words, 2, 4, 1, 1>},
-      {3, 1, &sse41::nibble_tile<words, 3, 2, 1, 1>}, {4, 1, &sse41::nibble_tile<words, 4, 2, 1, 1>}};
+      {1, 1, &sse41::nibble_tile<words, 1, 1, 4, 2, 1>}, {2, 1, &sse41::nibble_tile<words, 2, 1, 4, 1, 1>},
+      {3, 1, &sse41::nibble_tile<words, 3, 1, 2, 1, 1>}, {4, 1, &sse41::nibble_tile<words, 4, 1, 2, 1, 1>}};
   static constexpr kernel_set set{.name = "sse41",
                                   .needs = isa::sse41,
                                   .form = lhs_form::words,
+                                  .scales = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,

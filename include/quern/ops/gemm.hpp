@@ -112,7 +112,9 @@ struct gemm_call {
   /// The columns, into shared_bytes() of memory.
   void prepare(unsigned char* shared) {
     E const& e = *context.e;
-    context.columns = prepare_columns(rhs, e, problem.segment > 0, problem.kind == 1 ? 128 : 0, shared);
+    unsigned const forms = kernels.first->tiled ? 2u  // AMX copies codes as they are: those of words
+                           : 1u << static_cast<int>(kernels.first->form) | (kernels.second != nullptr ? 1u << static_cast<int>(kernels.second->form) : 0u);
+    context.columns = prepare_columns(rhs, e, problem.segment > 0, problem.kind == 1 ? 128 : 0, shared, forms);
     if (prepare_rescale != nullptr) {
       unsigned char* const rescalers = shared + round_up(column_bytes<rescale>(rhs.n()), 64);
       prepare_rescale(context.columns.parameters, rhs.n(), context.columns.columns, rescalers);
@@ -129,6 +131,21 @@ struct gemm_call {
         problem.direct = context.dst.data;
         problem.direct_ld = context.dst.row_stride;
       }
+    }
+    if constexpr (sizeof(Dst) == 1 && std::is_same_v<rescale, to_real> && !E::residual_type::present && !has_functor<typename E::then_type>) {
+      column_data const& d = context.columns;
+      constexpr int offset = std::is_signed_v<Dst> ? 0 : 128;
+      problem.scaled = context.dst.col_stride == 1 && !problem.sums && !d.lhs_zero_by_row && d.real_bias == nullptr &&
+                       e.rescale.rows.single() && d.scales_below_one && problem.segment == 0;
+      bool const clamped = context.min != code_of_t<Dst>::min || context.max != code_of_t<Dst>::max || offset != 0;
+      problem.scaling = {.clamped = clamped,
+                         .shift = static_cast<std::int16_t>(e.dst_zero_point - offset),
+                         .lo = static_cast<std::int8_t>(context.min - offset),
+                         .hi = static_cast<std::int8_t>(context.max - offset),
+                         .flip = static_cast<std::int8_t>(-offset),
+                         .stride = context.dst.row_stride};
+      problem.scales = d.scales;
+      problem.scaled_dst = reinterpret_cast<unsigned char*>(context.dst.data);
     }
   }
 

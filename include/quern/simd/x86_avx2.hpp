@@ -362,6 +362,20 @@ QUERN_INLINE void store_first(void* p, words a, index_t n) {
   __builtin_memcpy(p, all, static_cast<std::size_t>(n) * 2);
 }
 
+/// A half, a quarter: 2 * lanes and `lanes` bytes.
+template <int Half>
+QUERN_INLINE void store_half(void* p, bytes a) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), Half == 0 ? _mm256_castsi256_si128(a.v) : _mm256_extracti128_si256(a.v, 1));
+}
+template <int Quarter>
+QUERN_INLINE void store_quarter(void* p, bytes a) {
+  __m128i const half = Quarter < 2 ? _mm256_castsi256_si128(a.v) : _mm256_extracti128_si256(a.v, 1);
+  if constexpr (Quarter % 2 == 0)
+    _mm_storel_epi64(static_cast<__m128i*>(p), half);
+  else
+    _mm_storeh_pd(static_cast<double*>(p), _mm_castsi128_pd(half));
+}
+
 #include "rounding.inl"
 
 }  // namespace avx2

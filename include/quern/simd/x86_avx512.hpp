@@ -387,6 +387,19 @@ QUERN_INLINE void store_first(void* p, words a, index_t n) {
                            _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), a.v));
 }
 
+/// A half, a quarter: 2 * lanes and `lanes` bytes.
+template <int Half>
+QUERN_INLINE void store_half(void* p, bytes a) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), Half == 0 ? _mm512_castsi512_si256(a.v) : _mm512_extracti64x4_epi64(a.v, 1));
+}
+template <int Quarter>
+QUERN_INLINE void store_quarter(void* p, bytes a) {
+  if constexpr (Quarter == 0)
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_castsi512_si128(a.v));
+  else
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_extracti32x4_epi32(a.v, Quarter));
+}
+
 #include "rounding.inl"
 
 }  // namespace avx512bw

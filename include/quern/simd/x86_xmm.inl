@@ -339,4 +339,17 @@ QUERN_INLINE void store_first(void* p, words a, index_t n) {
   __builtin_memcpy(p, all, static_cast<std::size_t>(n) * 2);
 }
 
+/// A half, a quarter: 2 * lanes and `lanes` bytes.
+template <int Half>
+QUERN_INLINE void store_half(void* p, bytes a) {
+  if constexpr (Half == 0)
+    _mm_storel_epi64(static_cast<__m128i*>(p), a.v);
+  else
+    _mm_storeh_pd(static_cast<double*>(p), _mm_castsi128_pd(a.v));
+}
+template <int Quarter>
+QUERN_INLINE void store_quarter(void* p, bytes a) {
+  inner::store4(p, _mm_shuffle_epi32(a.v, Quarter));
+}
+
 #include "rounding.inl"
