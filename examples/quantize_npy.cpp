@@ -7,6 +7,7 @@
 #include <quern/compress/gptq.hpp>
 #include <quern/compress/hqq.hpp>
 #include <quern/convert/quantize.hpp>
+#include <quern/dispatch/thread_pool.hpp>
 #include <quern/metric/compare.hpp>
 
 #include <cstdio>
@@ -216,6 +217,11 @@ outcome by_range(array const& a, options const& opt) {
   return o;
 }
 
+/// A line for each tenth of a large layer: a 4096 x 4096 one takes seconds, a larger one minutes.
+void show_progress(void*, index_t done, index_t total) {
+  if (done * 10 / total != (done - 1) * 10 / total) std::fprintf(stderr, "gptq: %ld %%\n", static_cast<long>(done * 100 / total));
+}
+
 outcome by_compression(array const& a, options const& opt) {
   if (a.shape.size() != 2) stop("--method " + opt.method + " needs a matrix; this array has shape " + shape_text(a) + ".");
   if (opt.per == "tensor") stop("--method " + opt.method + " gives each row its own scales; use --per channel or --per group:N.");
@@ -238,7 +244,10 @@ outcome by_compression(array const& a, options const& opt) {
     h.add(samples);
     char line[160];
     if (opt.method == "gptq") {
-      auto r = compress::gptq(w, static_cast<compress::hessian&&>(h).take(), grid, {.act_order = true});
+      thread_pool pool;
+      compress::gptq_options options{.act_order = true, .executor = pool};
+      if (w.rows * w.cols >= index_t{1} << 20) options.progress.call = show_progress;
+      auto r = compress::gptq(w, static_cast<compress::hessian&&>(h).take(), grid, options);
       std::snprintf(line, sizeof line, "gptq: output error %.4g, plain rounding %.4g", r.error, r.rounded_error);
       q = r.weights;
     } else {

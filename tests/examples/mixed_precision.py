@@ -12,6 +12,9 @@ def expect(what, condition):
 
 
 expect("exit code", run.returncode == 0)
+nanoseconds = [(float(m[1]), float(m[2])) for m in re.finditer(r"^ +[1-4] +(\d+) +(\d+)$", run.stdout, re.M)]
+expect("latencies of this CPU: all positive, the layer of 4096 weights takes longer than that of 256",
+       len(nanoseconds) == 4 and all(min(n) > 0 for n in nanoseconds) and nanoseconds[1][1] > nanoseconds[3][1])
 exact = float(re.search(r"float: ([\d.]+) %", run.stdout)[1])
 expect("float", exact > 98)
 front = [(int(m[1]), m[2].split(), float(m[3]), float(m[4]), float(m[5]))
