@@ -55,6 +55,11 @@ struct scaled_code {
   QUERN_INLINE i32s operator()(i32s q) const { return rescaled(mul_low(sub(q, zero_point), factor)); }
 };
 
+/// Whether q - zero_point is within -255 .. 255 for all codes q: what byte kernels count on.
+template <class T>
+QUERN_INLINE bool is_code(std::int32_t zero_point) {
+  return zero_point >= quern::code_of_t<T>::min && zero_point <= quern::code_of_t<T>::max;
+}
 template <class P>
 QUERN_INLINE bool is_half(typename P::parameters p) {
   return p.multiplier == 1 << 30 && left_shift(P{}, p) == 0 && right_shift(P{}, p) == 0;
@@ -155,7 +160,8 @@ template <class T, class R, bool Subtract>
 QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern::fixed_point::add<R, Subtract> const& f) {
   using namespace inner;
   if constexpr (double_rounding_policy<R> && sizeof(T) == 1) {
-    if (f.left_shift == 20 && left_shift(R{}, f.lhs) == 0 && left_shift(R{}, f.rhs) == 0 && left_shift(R{}, f.dst) <= 1) {
+    if (is_code<T>(f.lhs_zero_point) && is_code<T>(f.rhs_zero_point) && f.left_shift == 20 && left_shift(R{}, f.lhs) == 0 &&
+        left_shift(R{}, f.rhs) == 0 && left_shift(R{}, f.dst) == 0) {
       using out = bounded_double_rounding<R>;
       if (is_half<R>(f.lhs))
         return binary_loop(a, b, dst, n, vector_sum<halved_byte, scaled_byte<R>, out, Subtract>{{f.lhs_zero_point, f.lhs}, {f.rhs_zero_point, f.rhs}, out(f.dst)}, f.zero_point, f.clamped);
@@ -173,7 +179,8 @@ QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern
   i32s const za = broadcast(f.lhs_zero_point), zb = broadcast(f.rhs_zero_point);
   if constexpr (double_rounding_policy<R> && sizeof(T) == 1) {
     using out = small_double_rounding<R>;  // |products| <= 255 * 255
-    if (left_shift(R{}, f.dst) == 0) return binary_loop(a, b, dst, n, vector_product<out>{za, zb, out(f.dst)}, f.zero_point, f.clamped);
+    if (is_code<T>(f.lhs_zero_point) && is_code<T>(f.rhs_zero_point) && left_shift(R{}, f.dst) == 0)
+      return binary_loop(a, b, dst, n, vector_product<out>{za, zb, out(f.dst)}, f.zero_point, f.clamped);
   }
   binary_loop(a, b, dst, n, vector_product<rescaler<R>>{za, zb, rescaler<R>(f.dst)}, f.zero_point, f.clamped);
 }
