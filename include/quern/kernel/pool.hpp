@@ -20,7 +20,7 @@ struct pool_geometry {
   index_t out, in, kernel, stride, before, channels;
   index_t row_stride, col_stride;  ///< of the source
   index_t dst_stride;              ///< from one destination pixel to the next
-  bool far;                        ///< the source does not fit into a cache
+  index_t rows_ahead;              ///< source rows to fetch for the next row; 0 where the source fits into a cache
 };
 /// Sums of as many codes, and half of their number, are below 2^15.
 template <class T>

@@ -52,9 +52,9 @@ QUERN_NOINLINE void pool_row(quern::detail::pool_geometry const& g, T const* src
     index_t const at = x * g.stride - g.before, first = at < 0 ? -at : 0, last = at + g.kernel > g.in ? g.in - at : g.kernel;
     T const* const from = src + (at + first) * g.col_stride;
     index_t const cols = last - first, taps = rows * cols;
-    // The rows are as many streams, each read in short pieces: too many for the CPU to look ahead by itself.
-    for (index_t y = 0; g.far && y < rows; ++y)
-      for (index_t ahead = 0; ahead < g.stride * g.col_stride; ahead += 64) _mm_prefetch(reinterpret_cast<char const*>(from + y * g.row_stride) + 1024 + ahead, _MM_HINT_T0);
+    // What the next row of the output will read and this one did not: the CPU does not look as far ahead by itself.
+    for (index_t y = rows; g.rows_ahead > 0 && y < rows + g.rows_ahead; ++y)
+      for (index_t ahead = 0; ahead < g.stride * g.col_stride; ahead += 64) _mm_prefetch(reinterpret_cast<char const*>(from + y * g.row_stride) + ahead, _MM_HINT_T1);
     if (g.channels < step || (Average && taps > quern::detail::most_word_taps<T>)) {
       quern::detail::pool_pixel<Average>(from, g.row_stride, g.col_stride, rows, cols, g.channels, min, max, dst);
       continue;

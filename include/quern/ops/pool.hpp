@@ -41,7 +41,7 @@ constexpr tap_range taps_inside(axis const& a, index_t o) noexcept {
 
 template <bool Average, class T>
 void pool(window const& w, tensor_view<T const> src, tensor_view<T> dst, fixed_point::limits const& l, isa i) {
-  pool_geometry const g{dst.w, src.w, w.w.kernel, w.w.stride, w.w.before, src.c, src.h_stride, src.w_stride, dst.w_stride, src.size() > index_t{4} << 20};
+  pool_geometry const g{dst.w, src.w, w.w.kernel, w.w.stride, w.w.before, src.c, src.h_stride, src.w_stride, dst.w_stride, src.size() > index_t{4} << 20 ? w.h.stride : 0};
   for (index_t b = 0; b < src.n; ++b)
     for (index_t y = 0; y < dst.h; ++y) {
       auto const rows = taps_inside(w.h, y);
