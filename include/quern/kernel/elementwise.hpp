@@ -16,6 +16,13 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
+/// A functor that may have a vector_function (elementwise_body.inl) on some instruction sets.
+template <class F>
+struct by_vectors {
+  F function;
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept { return function(a, b); }
+};
+
 /// An int8 sum as an exactly computed linear function that rounds down:
 ///
 ///     y = floor((a A + b B + C) / 2^f)            A, B: integers of 28 bits, in halves of 14

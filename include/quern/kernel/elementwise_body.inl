@@ -192,6 +192,32 @@ QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern
               f.zero_point, f.clamped);
 }
 
+namespace inner {
+/// A functor on vectors, where `known`; kernel/convention_elementwise.hpp has those of the conventions.
+template <class F>
+struct vector_function {
+  static constexpr bool known = false;
+};
+template <class F>
+QUERN_INLINE quern::fixed_point::limits limits_of_function(F const& f) {
+  if constexpr (requires { f.clamped; })
+    return f.clamped;
+  else
+    return f.dst.clamped;
+}
+}  // namespace inner
+
+template <class T, class F>
+QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern::detail::by_vectors<F> const& by) {
+  using namespace inner;
+  F const& f = by.function;
+  if constexpr (sizeof(T) == 1 && vector_function<F>::known) {
+    if (vector_function<F>::serves(f))
+      return binary_loop(a, b, dst, n, vector_function<F>(f), vector_function<F>::zero_point(f), limits_of_function(f));
+  }
+  for (index_t k = 0; k < n; ++k) dst[k] = static_cast<T>(f(a[k], b[k]));
+}
+
 /// A sum in linear form. Codes stand in the high bytes of 16-bit words, a and b side by side, so that one multiply-add makes
 /// 2^8 (a A + b B); unpacking and packing are each other's inverse, also within 128-bit halves. dst is aligned to 64 bytes if n is
 /// as long as streaming wants it. Returns how many codes whole registers hold.

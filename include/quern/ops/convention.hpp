@@ -17,6 +17,7 @@
 #include "../calibrate/min_max.hpp"
 #include "../convention/conventions.hpp"
 #include "../convert/quantize.hpp"
+#include "../kernel/convention_elementwise.hpp"
 #include "batch_matmul.hpp"
 #include "conv2d.hpp"
 #include "depthwise.hpp"
@@ -114,6 +115,22 @@ template <class T>
 constexpr convention::limits within(convention::limits l) noexcept {
   using c = code_of_t<T>;
   return {l.min > c::min ? l.min : c::min, l.max < c::max ? l.max : c::max};
+}
+
+template <class F>
+inline constexpr bool is_fixed_point = false;
+template <class R, bool Subtract>
+inline constexpr bool is_fixed_point<fixed_point::add<R, Subtract>> = true;
+template <class R>
+inline constexpr bool is_fixed_point<fixed_point::mul<R>> = true;
+
+/// binary() of a functor of fixed_point, which it knows, or of a convention.
+template <class T, class F>
+void binary_by_vectors(nd_view<T const> a, nd_view<T const> b, nd_view<T> dst, F const& f, isa max_isa) {
+  if constexpr (is_fixed_point<F>)
+    binary(a, b, dst, f, max_isa);
+  else
+    binary(a, b, dst, by_vectors<F>{f}, max_isa);
 }
 
 }  // inline namespace QUERN_ABI
@@ -242,15 +259,15 @@ void batch_matmul(nd_view<Lhs> lhs, convention::affine pl, nd_view<Rhs> rhs, con
 /// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).
 template <convention_policy C, class T>
 void add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> dst, convention::affine py,
-         convention::limits l = no_limits) {
-  binary(a, b, dst, C::template add<code_of_t<T>>(pa, pb, py, detail::within<T>(l)));
+         convention::limits l = no_limits, isa max_isa = isa::best) {
+  detail::binary_by_vectors(a, b, dst, C::template add<code_of_t<T>>(pa, pb, py, detail::within<T>(l)), max_isa);
 }
 
 /// dst = a * b, with broadcasting. @errors shape, null, scale.
 template <convention_policy C, class T>
 void mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> dst, convention::affine py,
-         convention::limits l = no_limits) {
-  binary(a, b, dst, C::template mul<code_of_t<T>>(pa, pb, py, detail::within<T>(l)));
+         convention::limits l = no_limits, isa max_isa = isa::best) {
+  detail::binary_by_vectors(a, b, dst, C::template mul<code_of_t<T>>(pa, pb, py, detail::within<T>(l)), max_isa);
 }
 
 /// The average of each window's positions inside of the image. @errors as average_pool2d.
