@@ -7,7 +7,7 @@
 #include "../convention/conventions.hpp"
 #include "elementwise.hpp"
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES  // files that link quern::kernels go code by code
 QUERN_FP_BEGIN
 QUERN_TARGET_BEGIN(QUERN_TARGET_SSE41)
 namespace quern {

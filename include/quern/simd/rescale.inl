@@ -187,15 +187,21 @@ struct float_product {
 template <class Rounding>
 struct double_product {
   f64s scale;
+  bool grows;  // below 1 no product leaves int32, which saves two of 16 operations
   template <class Parameters>
-  QUERN_INLINE explicit double_product(Parameters p) : scale(broadcast(p.scale)) {}
+  QUERN_INLINE explicit double_product(Parameters p) : scale(broadcast(p.scale)), grows(!(p.scale < 1)) {}
   template <class Parameters>
-  QUERN_INLINE double_product(Parameters const* p, index_t n) {
+  QUERN_INLINE double_product(Parameters const* p, index_t n) : grows(false) {
     double all[lanes] = {};
-    for (index_t i = 0; i < n; ++i) all[i] = p[i].scale;
+    for (index_t i = 0; i < n; ++i) all[i] = p[i].scale, grows |= !(p[i].scale < 1);
     scale = load(static_cast<double const*>(all));
   }
-  QUERN_INLINE i32s operator()(i32s x) const { return saturated(mul(to_f64(x), scale), Rounding{}); }
+  QUERN_INLINE i32s operator()(i32s x) const {
+    f64s const v = mul(to_f64(x), scale);
+    if (grows) [[unlikely]]
+      return saturated(v, Rounding{});
+    return to_i32(v, Rounding{});
+  }
 };
 
 /// oneDNN's, with a bias and a zero point.
