@@ -120,6 +120,17 @@ TEST_CASE("pools equal their definition", "[layers]") {
   };
   global(std::int8_t{});
   global(std::uint8_t{});
+  for (index_t const c : {16, 45, 2100}) {  // more than a cache holds
+    index_t const n = (index_t{4} << 20) / (20 * c) + 1;
+    auto const x = codes(static_cast<std::size_t>(n * 20 * c), 6);
+    std::vector<std::int8_t> a(static_cast<std::size_t>(n * c)), b(a.size());
+    reference::average_pool(nhwc(x.data(), n, 4, 5, c), sliding_window("test", {4, 5, 1}, {4, 5, 1}, {}, {}, valid), nhwc(b.data(), n, 1, 1, c), -100, 90);
+    support::for_each_native_isa([&](isa i) {
+      INFO(name(i) << ", " << c << " channels");
+      global_average_pool(nhwc(x.data(), n, 4, 5, c), nhwc(a.data(), n, 1, 1, c), {-100, 90});
+      REQUIRE(a == b);
+    });
+  }
   auto const x = codes(70, 5);
   std::vector<std::int8_t> y(70);
   REQUIRE_THROWS_AS(max_pool2d(nhwc(x.data(), 1, 1, 1, 70), {.size = {2, 2}, .padding = pad(2, 2, 2, 2)}, nhwc(y.data(), 1, 1, 1, 70)), error);
