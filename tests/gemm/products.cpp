@@ -79,3 +79,21 @@ TEST_CASE("exhaustive: m, n and k together", "[.exhaustive]") {
     sweep<std::int8_t, std::uint8_t>({m}, range(1, 65), small_k, static_cast<std::uint64_t>(m) * 200000);
   }
 }
+
+TEST_CASE("the tile in plain C++, which x86-64 does not choose, is exact too", "[gemm][kernel]") {
+  kernel::kernel_set const& set = kernel::generic_kernels();
+  index_t const m = 8, n = 16, k = 70;
+  packed_problem<std::int8_t, std::int8_t> const p(m, n, k, fill::extremes, fill::full, 0, false, 77);
+  packed_matrix_view<std::int8_t> const rhs = p.packed;
+  std::vector<unsigned char> lhs(static_cast<std::size_t>(m * kernel::lhs_stride));
+  set.copy({p.lhs.data(), k, m, k, 1}, 96, lhs.data(), nullptr);
+  std::vector<std::int32_t> const init(16, -5);
+  for (int i = 0; i < set.tile_count; ++i) {
+    std::vector<std::int32_t> acc(static_cast<std::size_t>(m * n));
+    set.tiles[i].run({.lhs = lhs.data(), .lhs_stride = kernel::lhs_stride, .rhs = rhs.data_, .steps = (k + 3) / 4, .count = m / set.tiles[i].rows,
+                      .init = init.data(), .acc = acc.data(), .ld = n});
+    std::vector<std::int32_t> want = p.acc;
+    for (auto& x : want) x -= 5;
+    CHECK(difference(acc, want, n) == "");
+  }
+}

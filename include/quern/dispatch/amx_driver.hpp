@@ -64,7 +64,7 @@ struct pending_block {
     auto& b = *static_cast<pending_block*>(self);
     if (!b.waiting) return;
     index_t const left = b.result.rows - b.done, calls = steps - step;
-    b.run((left + calls - 1) / calls);
+    b.run(round_up((left + calls - 1) / calls, 4));  // epilogues store four rows at a time
   }
 };
 

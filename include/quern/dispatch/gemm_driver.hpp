@@ -28,8 +28,9 @@ struct gemm_blocks {
     index_t const code = set.form == kernel::lhs_form::words ? 2 : 1;
     b.tile_rows = rows <= few_rows ? few_rows : largest_tile_rows(set);
     b.row_block = rows;
-    if (rows <= few_rows && p.segment == 0) {
-      // One tile for all of k: nothing is read twice, and a tile's beginning and end take as long as some hundred k.
+    // One block for all of k where lhs stays in L2: rhs is one long stream, and a tile begins and ends only once.
+    bool const whole_k = rows <= 24 && p.segment == 0 && rows * p.k * code <= half_of_l2 / 2;
+    if (whole_k) {
       b.k = k_blocks::of(p.k, 0, p.k);
       b.lhs_stride = round_up(p.k * code, 64) + 64;
     } else {
@@ -38,7 +39,7 @@ struct gemm_blocks {
     // Copying takes 1 % where n is 512; but rows at a multiple of 1 KB fall into four of L1's 64 sets.
     b.in_place = p.plain != nullptr && p.kind == 0 && code == 1 && !p.sums && p.segment == 0 && p.k % kernel::lhs_round == 0 &&
                  p.plain_stride % 1024 != 0;
-    if (rows > few_rows && rows * b.k.count * kernel::lhs_stride > half_of_l2) {
+    if (!whole_k && rows * b.k.count * kernel::lhs_stride > half_of_l2) {
       index_t const fit = half_of_l2 / (b.k.count * kernel::lhs_stride) / b.tile_rows * b.tile_rows;
       index_t const wanted = fit < 2 * b.tile_rows ? 2 * b.tile_rows : fit;
       // Blocks of equal size: 100 rows where 96 fit are 2 x 50.

@@ -32,7 +32,7 @@ inline namespace QUERN_ABI {
 
 inline constexpr index_t half_of_l2 = 512 * 1024;
 
-/// With so few rows a tile sums all of k: what such a product waits for is rhs, read once.
+/// What a product of so few rows waits for is rhs; its tiles have one or two panels, two streams to read.
 inline constexpr index_t few_rows = 4;
 
 /// The sets for one product: `first` where it is exact, `second` (may be null) elsewhere.

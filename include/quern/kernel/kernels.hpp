@@ -10,6 +10,7 @@
 #include "x86_avx512_vnni.hpp"
 #include "x86_avx512bw.hpp"
 #include "x86_avx_vnni.hpp"
+#include "x86_sse2.hpp"
 #include "x86_sse41.hpp"
 
 namespace quern::kernel {
@@ -23,7 +24,11 @@ inline constexpr kernel_set_function all_kernels[] = {
     &avx512_vnni_kernels, &avx512bw_chain_kernels, &avx512bw_words_kernels, &avx_vnni_kernels,
     &avx2_chain_kernels,  &avx2_words_kernels,     &sse41_kernels,
 #endif
+#if QUERN_BASELINE == QUERN_BASELINE_SSE2
+    &sse2_kernels,
+#else
     &generic_kernels,
+#endif
 };
 
 }  // inline namespace QUERN_ABI
