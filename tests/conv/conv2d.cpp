@@ -266,6 +266,17 @@ TEST_CASE("with a workspace of the size asked for the same codes come out", "[co
   });
   REQUIRE_THROWS_AS(conv2d(src, packed, dst, e, {.workspace = {workspace.data(), bytes - 64}}), error);
   REQUIRE_THROWS_AS(conv2d(src, packed, dst, e, {.workspace = {workspace.data() + 1, bytes}}), error);
+  // Transposed: all phases in turn, and nothing is written by the first when the last does not fit.
+  auto const spread = pack_transposed_conv(filter, {.stride = {2, 2}, .padding = same});
+  std::vector<std::int8_t> large(16 * 16 * 24), same_large(large.size(), std::int8_t{55});
+  transposed_conv2d(src, spread, nhwc(large.data(), 1, 16, 16, 24), e);
+  auto const to = nhwc(same_large.data(), 1, 16, 16, 24);
+  index_t const needed = transposed_conv_workspace(src, spread, to, e);
+  buffer<unsigned char> own(needed);
+  REQUIRE_THROWS_AS(transposed_conv2d(src, spread, to, e, {.workspace = {own.data(), needed - 1}}), error);
+  for (auto v : same_large) REQUIRE(v == 55);
+  transposed_conv2d(src, spread, to, e, {.workspace = {own.data(), needed}});
+  REQUIRE(large == same_large);
 }
 
 TEST_CASE("mistakes are told before anything is written", "[conv]") {

@@ -277,16 +277,52 @@ void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_vie
   conv3d(volume_view<Src>(src), weights, volume_view<Dst>(dst), e, options);
 }
 
-/// Bytes of workspace with which conv2d, called with these arguments, allocates nothing. @errors shape, argument.
+/// Bytes of workspace with which conv3d, called with these arguments, allocates nothing. @errors shape, argument.
 template <class Src, class Weight, class Dst, class E = epilogue<>>
-index_t conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, E const& e = {}, gemm_options const& options = {}) {
+index_t conv_workspace(volume_view<Src> src, packed_conv<Weight> const& weights, volume_view<Dst> dst, E const& e = {}, gemm_options const& options = {}) {
   auto const& o = weights.options;
-  window const win = sliding_window("conv", {src.h, src.w, 1}, weights.filter.kernel, o.stride, o.dilation, o.padding);
-  detail::check_conv_operands("conv", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, detail::outputs_of(win));
+  window const win = sliding_window("conv", {src.h, src.w, src.d}, weights.filter.kernel, o.stride, o.dilation, o.padding);
+  detail::check_conv_operands("conv", src, dst, weights.filter, o.groups, detail::outputs_of(win));
   detail::check_conv_epilogue("conv", e, weights.filter.outputs);
   detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, weights.run(), {detail::outputs_of(win)});
   return detail::run_conv(parts, detail::group_weights<Weight>{&weights, 0}, e, options, false);
 }
+/// The same for conv2d.
+template <class Src, class Weight, class Dst, class E = epilogue<>>
+index_t conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, E const& e = {}, gemm_options const& options = {}) {
+  return conv_workspace(volume_view<Src>(src), weights, volume_view<Dst>(dst), e, options);
+}
+
+}  // inline namespace QUERN_ABI
+
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// Runs all phases of a transposed convolution; with `run` false it only says how many bytes of workspace that takes.
+template <class Src, class Weight, class Dst, class E>
+index_t run_transposed(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, window const& win, E const& e,
+                       gemm_options const& options, bool run) {
+  auto const& o = weights.options;
+  index_t bytes = 0;
+  for (index_t py = 0, number = 0; py < o.stride.h; ++py)
+    for (index_t px = 0; px < o.stride.w; ++px, ++number) {
+      auto const y = phase_numbered(win.h, py), x = phase_numbered(win.w, px);
+      if (y.forward.out <= 0 || x.forward.out <= 0) continue;
+      auto const first = [](axis const& a, index_t phase) { return ((phase - a.before) % a.stride + a.stride) % a.stride; };
+      window const part{axis{}, y.forward, x.forward};
+      output_grid const grid{{win.h.out, win.w.out, 1}, {first(win.h, py), first(win.w, px), 0}, {o.stride.h, o.stride.w, 1}};
+      conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, part, o.groups, weights.filter.inputs, weights.filter.outputs,
+                                                            x.forward.kernel * weights.filter.inputs, grid);
+      index_t const needed = run_conv(parts, group_weights<Weight>{&weights, number}, e, options, run);
+      bytes = needed > bytes ? needed : bytes;
+    }
+  return bytes;
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline namespace QUERN_ABI {
 
 /// The transposed convolution: every source pixel adds its weighted kernel to the destination, stride apart. It runs as
 /// stride_h * stride_w ordinary convolutions, one for each phase of the destination, by sub-kernels that were packed once.
@@ -302,19 +338,19 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
   detail::check_conv_operands("transposed_conv2d", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, {win.h.out, win.w.out, 1});
   detail::check_conv_epilogue("transposed_conv2d", e, weights.filter.outputs);
   if (src.n == 0) return;
-  for (index_t py = 0, number = 0; py < o.stride.h; ++py)
-    for (index_t px = 0; px < o.stride.w; ++px, ++number) {
-      auto const y = detail::phase_numbered(win.h, py), x = detail::phase_numbered(win.w, px);
-      if (y.forward.out <= 0 || x.forward.out <= 0) continue;
-      auto const first = [](axis const& a, index_t phase) { return ((phase - a.before) % a.stride + a.stride) % a.stride; };
-      window const part{axis{}, y.forward, x.forward};
-      detail::output_grid const grid{{win.h.out, win.w.out, 1}, {first(win.h, py), first(win.w, px), 0}, {o.stride.h, o.stride.w, 1}};
-      detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, part, o.groups, weights.filter.inputs, weights.filter.outputs, x.forward.kernel * weights.filter.inputs, grid);
-      detail::group_weights<Weight> const groups{&weights, number};
-      if (options.workspace.data != nullptr)
-        detail::check_workspace("transposed_conv2d", options.workspace, detail::run_conv(parts, groups, e, options, false));
-      detail::run_conv(parts, groups, e, options, true);
-    }
+  if (options.workspace.data != nullptr)
+    detail::check_workspace("transposed_conv2d", options.workspace, detail::run_transposed(src, weights, dst, win, e, options, false));
+  detail::run_transposed(src, weights, dst, win, e, options, true);
+}
+
+/// Bytes of workspace with which transposed_conv2d, called with these arguments, allocates nothing. @errors as transposed_conv2d.
+template <class Src, class Weight, class Dst, class E = epilogue<>>
+index_t transposed_conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, E const& e = {},
+                                  gemm_options const& options = {}) {
+  window const win = detail::spreading_window({src.h, src.w, 1}, weights.filter, weights.options, {dst.h, dst.w, 1});
+  detail::check_conv_operands("transposed_conv2d", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, weights.options.groups, {win.h.out, win.w.out, 1});
+  detail::check_conv_epilogue("transposed_conv2d", e, weights.filter.outputs);
+  return detail::run_transposed(src, weights, dst, win, e, options, false);
 }
 
 /// Copies a tensor of any layout, NCHW for instance (`nchw(data, n, c, h, w)`), into NHWC. @errors shape, null.
