@@ -16,9 +16,9 @@
 
 namespace quern::kernel {
 
-/// acc[x * ld + c] = init[c] + sum over runs r, codes i of lhs[offsets[r] + x * row + i] * rhs; row and offsets in bytes.
-using direct_function = void (*)(unsigned char const* lhs, index_t row, index_t const* offsets, index_t runs, index_t steps,
-                                 unsigned char const* rhs, index_t panel_bytes, std::int32_t const* init, std::int32_t* acc, index_t ld);
+/// One tile_job whose k are `runs` runs of job.steps times four codes: acc[x * ld + c] = init[c] + sum over runs r, codes i of
+/// lhs[offsets[r] + x * lhs_stride + i] * rhs; the stride and offsets in bytes.
+using direct_function = void (*)(tile_job const& job, index_t const* offsets, index_t runs);
 
 struct direct_tile {
   int rows = 0, panels = 0;

@@ -22,20 +22,18 @@ QUERN_INLINE void direct_step(vec (&c)[1][M][V], unsigned char const* const (&p)
 
 /// M positions x N panels, V vectors of columns at a time.
 template <class Dot, int M, int N, int V>
-inline void direct(unsigned char const* lhs, index_t row, index_t const* offsets, index_t runs, index_t steps, unsigned char const* rhs,
-                   index_t panel_bytes, std::int32_t const* init, std::int32_t* acc, index_t ld) {
+inline void direct(kernel::tile_job const& job, index_t const* offsets, index_t runs) {
   constexpr int passes = N * (16 / Dot::columns) / V, pointers = (M + 3) / 4;
-  kernel::tile_job const job{.init = init, .acc = acc, .ld = ld};
+  index_t const row = job.lhs_stride, row3 = 3 * row, panel_bytes = job.panel_bytes;
   for (int pass = 0; pass < passes; ++pass) {
-    unsigned char const* b = rhs;
+    unsigned char const* b = job.rhs;
     vec c[1][M][V];
-    start<Dot>(c, pass, job, init);
-    index_t const row3 = 3 * row;
+    start<Dot>(c, pass, job, job.init);
     for (index_t run = 0; run < runs; ++run) {
       unsigned char const* p[pointers];
 #pragma GCC unroll 4
-      for (int i = 0; i < pointers; ++i) p[i] = lhs + offsets[run] + 4 * i * row;
-      index_t left = steps;
+      for (int i = 0; i < pointers; ++i) p[i] = job.lhs + offsets[run] + 4 * i * row;
+      index_t left = job.steps;
       for (; left >= 2; left -= 2) {
         direct_step<Dot>(c, p, 0, row, row3, b, panel_bytes, pass);
         direct_step<Dot>(c, p, Dot::lhs_bytes, row, row3, b + 64, panel_bytes, pass);
@@ -48,6 +46,6 @@ inline void direct(unsigned char const* lhs, index_t row, index_t const* offsets
         b += 64;
       }
     }
-    finish<Dot>(c, pass, job, {lhs, init, acc, nullptr});
+    finish<Dot>(c, pass, job, {job.lhs, job.init, job.acc, job.dst});
   }
 }

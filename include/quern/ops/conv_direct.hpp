@@ -1,7 +1,7 @@
 // conv_direct.hpp — the loops around kernel/conv_direct.hpp's tiles: bands of padded image rows, then panels, lines and tiles.
 //
 // A band is the rows of the image that some lines of output read, with zero points around it and signs made what the kernel wants.
-// It is copied once; a 1 x 1 convolution of u8 codes reads the image itself. Knows bytes and integers, no types.
+// It is copied once. (1 x 1 without stride is a product whose lhs is the image: gemm's.) Knows bytes and integers, no types.
 #pragma once
 
 #include "../core/geometry.hpp"
@@ -20,13 +20,12 @@ struct direct_conv {
   axis h, w;
   int kind = 0;               ///< 0 u8, 1 s8
   std::int32_t zero_point = 0;
-  index_t lines = 0, width = 0, last_width = 0;  ///< lines of output positions in all; the last one's
+  index_t lines = 0, width = 0;                  ///< lines of output positions
   index_t first_line = 0, image_lines = 0;       ///< of this product; lines an image
   // The band, in bytes of the kernel's codes.
   kernel::direct_tiles tiles;
   kernel::copy_function copy = nullptr;
   index_t code = 1, row = 0, runs = 0, steps = 0, pitch = 0, line_rows = 0, reach = 0, band_lines = 0;
-  bool in_place = false;
   index_t offsets[most_runs] = {};
   // Tasks.
   index_t down = 1, across = 1, lines_each = 0, panels_each = 0;
@@ -41,9 +40,9 @@ struct direct_conv {
   }
 
   /// Looks whether `p`, the product of win's windows over an image of `codes` channels, can go this way. `run`: codes of a row of
-  /// taps as packed. `matrix`: 1 x 1 over pixels that all lie `pixel` bytes apart.
+  /// taps as packed. `pixel`: bytes from one to the next.
   static direct_conv of(gemm_problem const& p, kernel_choice const& kernels, executor_ref const& executor, window const& win, index_t codes,
-                        index_t run, bool matrix, index_t pixel) noexcept {
+                        index_t run, index_t pixel) noexcept {
     direct_conv d;
     bool const plain = kernels.second == nullptr && !kernels.first->tiled && !p.nibbles && !p.sums && p.segment == 0 && p.kind != 2;
     if (!plain || win.d.kernel > 1 || p.m < 1 || win.h.before < 0 || win.w.before < 0) return d;
@@ -53,18 +52,10 @@ struct direct_conv {
     index_t const most = d.widest();
     d.h = win.h;
     d.w = win.w;
-    d.width = d.last_width = win.w.out;
+    d.width = win.w.out;
     d.lines = p.m / win.w.out;
     d.image_lines = win.d.out * win.h.out;
     d.w_stride = pixel;
-    if (matrix) {  // all pixels are one row: lines of whole tiles
-      d.width = 4 * most < p.m ? 4 * most : p.m;
-      d.lines = d.image_lines = (p.m + d.width - 1) / d.width;
-      d.last_width = p.m - (d.lines - 1) * d.width;
-      d.h = {d.lines, 1, 1, 1, 0, d.lines};
-      d.w = {d.width, 1, 1, 1, 0, d.width};
-      d.h_stride = d.width * pixel;
-    }
     bool const whole_rows = d.w.dilation == 1 || d.w.kernel == 1;
     d.runs = whole_rows ? d.h.kernel : d.h.kernel * d.w.kernel;
     index_t const length = whole_rows ? run : codes;
@@ -76,13 +67,11 @@ struct direct_conv {
     d.code = kernels.first->form == kernel::lhs_form::words ? 2 : 1;
     d.steps = (length + 3) / 4;
     d.row = d.w.stride * codes * d.code;
-    d.in_place = matrix && d.code == 1 && p.kind == 0 && codes % 4 == 0;
     d.reach = d.h.reach();
     d.line_rows = d.h.stride < d.reach ? d.h.stride : d.reach;
     // A power of two would put all rows into the same sets of L1.
-    d.pitch = d.in_place ? d.h_stride : round_up(((d.width - 1) * d.w.stride + d.w.reach()) * codes * d.code, 64);
-    if (!d.in_place && d.pitch % 1024 == 0) d.pitch += 64;
-    if (d.in_place) d.row = pixel;
+    d.pitch = round_up(((d.width - 1) * d.w.stride + d.w.reach()) * codes * d.code, 64);
+    if (d.pitch % 1024 == 0) d.pitch += 64;
     for (index_t i = 0; i < d.runs; ++i) {
       index_t const ky = whole_rows ? i : i / d.w.kernel, kx = whole_rows ? 0 : i % d.w.kernel;
       d.offsets[i] = ky * d.h.dilation * d.pitch + kx * d.w.dilation * codes * d.code;
@@ -106,7 +95,7 @@ struct direct_conv {
     d.band_lines = fit < 1 ? 1 : fit > d.lines_each ? d.lines_each : fit;
     // The last tile of a line may be wider than what is left of it, and a run end behind its last code.
     index_t const slack = round_up(most * d.row + 128, 64);
-    d.band_bytes = d.in_place ? round_up(most * codes, 64) + 128 : ((d.band_lines - 1) * d.line_rows + d.reach) * d.pitch + slack;
+    d.band_bytes = ((d.band_lines - 1) * d.line_rows + d.reach) * d.pitch + slack;
     d.task_bytes = d.band_bytes + round_up(most * 32 * 4, 64);
     return d;
   }
@@ -136,11 +125,10 @@ struct direct_conv {
       // The copy writes up to 63 bytes more than it was asked for: left to right, top to bottom.
       fill(to, before * channels);
       to += before * channels * code;
-      index_t const pixels = last_width < width && line + i == lines - 1 ? last_width : there;
       if (w_stride == channels) {
-        copy({from, 0, 1, pixels * channels, kind}, pixels * channels, to, nullptr);
+        copy({from, 0, 1, there * channels, kind}, there * channels, to, nullptr);
       } else {
-        for (index_t x = 0; x < pixels; ++x)
+        for (index_t x = 0; x < there; ++x)
           copy({from + x * w_stride, 0, 1, channels, kind}, channels, to + x * channels * code, nullptr);
       }
       fill(to + there * channels * code, behind * channels);
@@ -159,30 +147,32 @@ struct direct_conv {
       index_t const at = first_line + line, left = image_lines - at % image_lines;
       index_t count = end - line < band_lines ? end - line : band_lines;
       if (count > left) count = left;
-      if (!in_place) copy_band(at, count, band);
+      copy_band(at, count, band);
       for (index_t panel = panel0; panel < panel1;) {
         index_t panels = panel1 - panel >= 2 ? 2 : 1;
         if (tiles.find(panels, 1) == nullptr) panels = 1;
         index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16, ld = panels * 16;
         unsigned char const* const rhs = p.rhs + panel * p.panel_bytes;
         for (index_t l = 0; l < count; ++l) {
-          unsigned char const* const from = in_place ? src + (line + l) * h_stride : band + l * line_rows * pitch;
-          index_t const positions = line + l == lines - 1 ? last_width : width;
-          for (index_t x = 0; x < positions;) {
+          unsigned char const* const from = band + l * line_rows * pitch;
+          for (index_t x = 0; x < width;) {
             // As many tiles as needed, all of about the same size.
-            index_t const rest = positions - x, wanted = (rest + (rest + most - 1) / most - 1) / ((rest + most - 1) / most);
+            index_t const rest = width - x, wanted = (rest + (rest + most - 1) / most - 1) / ((rest + most - 1) / most);
             kernel::direct_tile const& t = *tiles.find(panels, wanted);
             index_t const live = rest < t.rows ? rest : t.rows, r = (line + l) * width + x;
-            unsigned char const* lhs = from + x * row;
-            if (in_place && live < t.rows) {  // a tile that would read behind the image
-              for (index_t i = 0; i < live; ++i) __builtin_memcpy(band + i * channels, lhs + i * row, static_cast<std::size_t>(channels));
-              __builtin_memset(band + live * channels, 0, static_cast<std::size_t>((t.rows - live) * channels));
-              lhs = band;
+            kernel::tile_job job{.lhs = from + x * row, .lhs_stride = row, .rhs = rhs, .panel_bytes = p.panel_bytes, .steps = steps, .init = init + col, .acc = acc, .ld = ld};
+            bool const whole = live == t.rows && columns == ld, direct = whole && p.direct != nullptr, scaled = whole && p.scaled;
+            if (direct) {
+              job.acc = p.direct + r * p.direct_ld + col;
+              job.ld = p.direct_ld;
             }
-            bool const whole = p.direct != nullptr && live == t.rows && columns == ld;
-            t.run(lhs, lhs == band && in_place ? channels : row, offsets, runs, steps, rhs, p.panel_bytes, init + col,
-                  whole ? p.direct + r * p.direct_ld + col : acc, whole ? p.direct_ld : ld);
-            if (!whole)
+            if (scaled) {
+              job.scaling = &p.scaling;
+              job.scales = p.scales + col;
+              job.dst = p.scaled_dst + r * p.scaling.stride + col;
+            }
+            t.run(job, offsets, runs);
+            if (!direct && !scaled)
               p.finish(p.context,
                        {.acc = acc, .ld = ld, .init = nullptr, .row = r, .col = col, .rows = live, .cols = columns, .sums = nullptr, .lhs_offset = 0},
                        nullptr, 0);

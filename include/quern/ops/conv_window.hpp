@@ -263,7 +263,7 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
       gemm_call<Src, weight, Dst, std::remove_const_t<decltype(block)>> call(lhs, rhs, p.destination(q, g), block, options);
       direct_conv direct;
       if constexpr (sizeof(Src) == 1)
-        if (every) direct = direct_conv::of(call.problem, call.kernels, options.executor, p.win, p.inputs, p.run, p.matrix, p.src.w_stride);
+        if (every && !p.matrix) direct = direct_conv::of(call.problem, call.kernels, options.executor, p.win, p.inputs, p.run, p.src.w_stride);
       index_t const shared = call.shared_bytes();
       index_t const needed = shared + (direct.possible() ? direct.tasks() * direct.task_bytes : call.cut.count() * call.task_bytes());
       bytes = needed > bytes ? needed : bytes;
@@ -272,11 +272,9 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
       if (direct.possible()) {
         direct.src = reinterpret_cast<unsigned char const*>(reader.src.data);
         direct.zero_point = e.lhs_zero_point[0];
-        if (!p.matrix) {
-          direct.n_stride = p.src.n_stride;
-          direct.h_stride = p.src.h_stride;
-          direct.first_line = p.start(q) / p.win.w.out;
-        }
+        direct.n_stride = p.src.n_stride;
+        direct.h_stride = p.src.h_stride;
+        direct.first_line = p.start(q) / p.win.w.out;
         scratch const own(memory != nullptr ? 0 : shared);
         call.prepare(memory != nullptr ? memory : own.data());
         direct.run(call.problem, options.executor, memory != nullptr ? memory + shared : nullptr);
