@@ -586,7 +586,7 @@ void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w,
       float largest = 0;
       for (index_t i = first; i < last; ++i) largest = abs_of(a(r, i)) > largest ? abs_of(a(r, i)) : largest;
       scales[g] = largest / 127.0f;
-      float const inverse = scales[g] != 0 ? 1.0f / scales[g] : 0.0f;
+      float const inverse = largest != 0 ? 127.0f / largest : 0.0f;  // not 1 / scale: the last bit decides ties
       for (index_t i = first; i < last; ++i)
         codes[i] = static_cast<std::int8_t>(clamp(round_to::half_even::to_integral(rounded(a(r, i) * inverse)), -128.0f, 127.0f));
     }
