@@ -14,11 +14,11 @@ void emit_pair() {
       for_each_type<compiled_roundings>([](auto rounding) {
         using Form = typename decltype(form)::type;
         using Rounding = typename decltype(rounding)::type;
-        QUERN_DETAIL_EMIT(quantize_line<Form, Real, Code, Rounding>)
+        QUERN_DETAIL_EMIT(quantize_rows<Form, Real, Code, Rounding>)
         QUERN_DETAIL_EMIT(quantize_columns<Form, Real, Code, Rounding>)
       });
     });
-    QUERN_DETAIL_EMIT(dequantize_line<Code, Real>)
+    QUERN_DETAIL_EMIT(dequantize_rows<Code, Real>)
     QUERN_DETAIL_EMIT(dequantize_columns<Code, Real>)
   }
 #endif

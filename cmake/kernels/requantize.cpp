@@ -9,7 +9,7 @@ namespace {
 template <class P, class Src, class Dst>
 void emit_requantize() {
 #if QUERN_X86_64
-  QUERN_DETAIL_EMIT(requantize_line<P, Src, Dst>)
+  QUERN_DETAIL_EMIT(requantize_rows<P, Src, Dst>)
   QUERN_DETAIL_EMIT(requantize_columns<P, Src, Dst>)
 #endif
 }

@@ -8,8 +8,26 @@
 #include "compiled.hpp"
 #include "form.hpp"
 #include "quantize_task.hpp"
-#include "scale_pattern.hpp"
 #include "walk.hpp"
+
+namespace quern::detail {
+
+/// One rectangle, as the kernels of dequantize_body.inl take it: scales and zero points have the number row * row_scale, or that of
+/// the column.
+template <class Src, class Dst>
+struct dequantize_task {
+  Src const* src;
+  Dst* dst;
+  index_t rows, cols;
+  index_t src_stride, dst_stride;  ///< from row to row
+  float const* scales;
+  std::int32_t const* zeros;  ///< for rows null: all 0
+  index_t row_scale;
+  bool in_place;   ///< dst is src: no element may be read again after it was written
+  bool streaming;  ///< dst is written past the caches
+};
+
+}  // namespace quern::detail
 
 #define QUERN_DETAIL_EACH_ISA "../convert/dequantize_body.inl"
 #define QUERN_DETAIL_DECLARED "../convert/dequantize_declared.inl"
@@ -20,25 +38,69 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 template <class Src, class Dst>
-QUERN_INLINE void dequantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point, isa cap) {
-  QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_line(src, dst, n, scale, zero_point))
+QUERN_INLINE void dequantize_rows(dequantize_task<Src, Dst> const& t, isa cap) {
+  QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_rows(t))
 }
-
 template <class Src, class Dst>
-QUERN_INLINE void dequantize_columns(Src const* src, Dst* dst, index_t n, float const* scales, std::int32_t const* zeros, isa cap) {
-  QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_columns(src, dst, n, scales, zeros))
+QUERN_INLINE void dequantize_columns(dequantize_task<Src, Dst> const& t, isa cap) {
+  QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_columns(t))
+}
+template <class Src, class Dst>
+QUERN_INLINE void dequantize_rectangle(dequantize_task<Src, Dst> const& t, bool columns, isa cap) {
+  columns ? dequantize_columns(t, cap) : dequantize_rows(t, cap);
 }
 
-/// After the params were checked: every shape.
-template <class Granularity, class Src, class Dst, int Rank>
+template <class Dst>
+QUERN_INLINE constexpr bool leaves_caches(index_t elements) noexcept {
+  return elements >= streaming_bytes / static_cast<index_t>(sizeof(Dst));
+}
+
+/// After the params were checked, part by part.
+template <class Src, class Dst>
+struct part_dequantizer {
+  params_view p;
+  isa cap;
+  bool large, in_place;
+  part_shape kept{};  ///< the columns that the arrays hold the scales of
+  alignas(64) float scales[most_columns];
+  alignas(64) std::int32_t zeros[most_columns];
+
+  QUERN_INLINE part_dequantizer(params_view p_, index_t all, bool in_place_, isa cap_)
+      : p(p_), cap(cap_), large(leaves_caches<Dst>(all)), in_place(in_place_) {}
+  QUERN_INLINE void operator()(Src const* src, Dst* dst, part_shape const& s) {
+    dequantize_task<Src, Dst> t{src, dst, s.rows, s.cols, s.src_stride, s.dst_stride, scales, zeros, 0, in_place,
+                                large && s.rows * s.cols > most_columns};
+    if (s.col_scale == 0) {
+      t.scales = p.scales + s.scale;
+      t.zeros = p.zero_points == nullptr ? nullptr : p.zero_points + s.scale;
+      t.row_scale = s.row_scale;
+      return dequantize_rectangle(t, false, cap);
+    }
+    if (s.col_scale == 1 && s.period >= s.cols && p.zero_points != nullptr) {
+      t.scales = p.scales + s.scale;
+      t.zeros = p.zero_points + s.scale;
+    } else if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols) {
+      kept = s;
+      if (s.col_scale == 1 && s.period >= s.cols) {
+        __builtin_memcpy(scales, p.scales + s.scale, static_cast<std::size_t>(s.cols) * sizeof(float));
+        __builtin_memset(zeros, 0, static_cast<std::size_t>(s.cols) * sizeof(std::int32_t));
+      } else {
+        for (index_t j = 0, k = 0; j < s.cols; ++j) {
+          scales[j] = p.scale(s.scale + k * s.col_scale);
+          zeros[j] = p.zero_point(s.scale + k * s.col_scale);
+          if (++k == s.period) k = 0;
+        }
+      }
+    }
+    dequantize_rectangle(t, true, cap);
+  }
+};
+
+template <class Src, class Dst, int Rank>
 QUERN_NOINLINE void dequantize_any(any_view<Src const> const& from, any_view<Dst> const& to, params_view p,
-                                   scale_grid<Rank> const& grid, isa cap) {
-  scale_pattern pattern;
-  for_each_line(from, to, grid, [&](Src const* src, Dst* dst, index_t n, index_t scale, index_t step, index_t period) {
-    if (step == 0) return dequantize_line(src, dst, n, p.scale(scale), p.zero_point(scale), cap);
-    pattern.fill(p, n, scale, step, period);
-    dequantize_columns(src, dst, n, pattern.scales, pattern.zeros, cap);
-  });
+                                   scale_grid<Rank> const& grid, bool in_place, isa cap) {
+  part_dequantizer<Src, Dst> parts(p, elements(to), in_place, cap);
+  for_each_part(from, to, grid, parts);
 }
 
 }  // inline namespace QUERN_ABI
@@ -73,7 +135,17 @@ void dequantize(Src src, Params const& params, Dst dst, convert_options const& o
       std::int32_t const zero_point = p.zero_point(0);
       if (scale > 0.0f && is_finite(scale) && scheme_type::valid_scale(scale) && zero_point >= q_min && zero_point <= q_max &&
           (!scheme_type::fixed_zero_point || zero_point == scheme_type::q_middle)) [[likely]]
-        return detail::dequantize_line<src_type, dst_type>(src.data, dst.data, n, scale, zero_point, options.max_isa);
+        return detail::dequantize_rectangle(
+            detail::dequantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = 1, .cols = n, .src_stride = n,
+                                                        .dst_stride = n, .scales = p.scales, .zeros = p.zero_points, .row_scale = 0,
+                                                        .in_place = false, .streaming = detail::leaves_caches<dst_type>(n)},
+            false, options.max_isa);
+    }
+  } else {
+    detail::part_shape const s = detail::one_part_of<typename scheme_type::granularity>(src, dst);
+    if (s.rows > 0) {
+      check_params<scheme_type>(p, s.col_scale != 0 ? s.cols : s.rows, "dequantize");
+      return detail::part_dequantizer<src_type, dst_type>(p, s.rows * s.cols, false, options.max_isa)(src.data, dst.data, s);
     }
   }
   detail::any_view<src_type const> const from = detail::any_const(detail::any_of(src));
@@ -83,7 +155,7 @@ void dequantize(Src src, Params const& params, Dst dst, convert_options const& o
   auto const grid = detail::grid_over<granularity_type>(from, std::integral_constant<int, detail::rank_of<Src>>{});
   check_params<scheme_type>(p, grid.count(), "dequantize");
   if (views == detail::views_check::nothing_to_do) return;
-  detail::dequantize_any<granularity_type>(from, to, p, grid, options.max_isa);
+  detail::dequantize_any(from, to, p, grid, views == detail::views_check::same_place, options.max_isa);
 }
 
 /// int32 accumulators to real numbers: real = acc * scale, acc rounded to float (exact for double) before the product.
@@ -101,7 +173,7 @@ void dequantize(Src src, params_view params, Dst dst, convert_options const& opt
   detail::check_params(params, grid.count(), "dequantize",
                        {"int32 values", granularity_name<Granularity>, s32::min, s32::max, 0, false});
   if (views == detail::views_check::nothing_to_do) return;
-  detail::dequantize_any<Granularity>(from, to, params, grid, options.max_isa);
+  detail::dequantize_any(from, to, params, grid, views == detail::views_check::same_place, options.max_isa);
 }
 
 }  // inline namespace QUERN_ABI

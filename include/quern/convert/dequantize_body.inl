@@ -16,48 +16,117 @@ QUERN_INLINE auto real_value(Src const* src, [[maybe_unused]] i32s zero, f32s sc
   }
 }
 
-/// One scale, or one for each element (Each); `Shifted` is false where every zero point is 0.
-template <bool Each, bool Shifted, class Src, class Dst>
-QUERN_INLINE void dequantize_loop(Src const* src, Dst* dst, index_t n, float const* scales, std::int32_t const* zeros, bool streaming) {
-  f32s const one_scale = broadcast(scales[0]);
-  i32s const one_zero = broadcast(zeros[0]);
-  index_t j = 0;
-  if constexpr (!Each && std::is_same_v<Dst, float>) {
-    if (streaming && reinterpret_cast<std::uintptr_t>(dst) % (4 * lanes) == 0) {
-      for (; j + lanes <= n; j += lanes) stream(dst + j, real_value<Dst, Shifted>(src + j, one_zero, one_scale));
-      fence();
-    }
+/// Vector k of a block: where Each has its own, those at p; else the first one in all lanes.
+template <bool Each, class T>
+QUERN_INLINE auto one_or_each(T const* p, int k) {
+  if constexpr (Each)
+    return load(p + k * lanes);
+  else
+    return broadcast(*p);
+}
+template <bool Past, class Dst, class V>
+QUERN_INLINE void put(Dst* dst, V value) {
+  if constexpr (Past && std::is_same_v<Dst, float>)
+    stream(dst, value);
+  else
+    store(dst, value);
+}
+
+/// `count` blocks of 4 * lanes elements, each `*_step` after the one before, with one scale or Each its own. `Shifted` is false where
+/// every zero point is 0. `Past`: past the caches, to an aligned destination.
+template <bool Each, bool Shifted, bool Past, class Src, class Dst>
+QUERN_INLINE void dequantize_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, float const* scales,
+                                    std::int32_t const* zeros) {
+  // Written out, as quantize_body.inl says.
+  f32s const s0 = one_or_each<Each>(scales, 0), s1 = one_or_each<Each>(scales, 1), s2 = one_or_each<Each>(scales, 2),
+             s3 = one_or_each<Each>(scales, 3);
+  i32s const z0 = one_or_each<Each>(zeros, 0), z1 = one_or_each<Each>(zeros, 1), z2 = one_or_each<Each>(zeros, 2),
+             z3 = one_or_each<Each>(zeros, 3);
+  for (index_t i = 0; i < count; ++i, src += src_step, dst += dst_step) {
+    put<Past>(dst, real_value<Dst, Shifted>(src, z0, s0));
+    put<Past>(dst + lanes, real_value<Dst, Shifted>(src + lanes, z1, s1));
+    put<Past>(dst + 2 * lanes, real_value<Dst, Shifted>(src + 2 * lanes, z2, s2));
+    put<Past>(dst + 3 * lanes, real_value<Dst, Shifted>(src + 3 * lanes, z3, s3));
   }
-  for (; j + 4 * lanes <= n; j += 4 * lanes)
-    for (int k = 0; k < 4 * lanes; k += lanes) {
-      if constexpr (Each)
-        store(dst + j + k, real_value<Dst, Shifted>(src + j + k, load(zeros + j + k), load(scales + j + k)));
-      else
-        store(dst + j + k, real_value<Dst, Shifted>(src + j + k, one_zero, one_scale));
-    }
-  for (; j < n; j += lanes) {
+}
+
+/// Less than a block.
+template <bool Each, class Src, class Dst>
+QUERN_NOINLINE void dequantize_few(Src const* src, Dst* dst, index_t n, float const* scales, std::int32_t const* zeros) {
+  for (index_t j = 0; j < n; j += lanes) {
     index_t const rest = n - j < lanes ? n - j : lanes;
     Src in[lanes] = {};
     for (index_t k = 0; k < rest; ++k) in[k] = src[j + k];
-    if constexpr (Each)
-      store_first(dst + j, real_value<Dst, Shifted>(static_cast<Src const*>(in), load_first(zeros + j, rest), load_first(scales + j, rest)), rest);
-    else
-      store_first(dst + j, real_value<Dst, Shifted>(static_cast<Src const*>(in), one_zero, one_scale), rest);
+    f32s const scale = Each ? load_first(scales + j, rest) : broadcast(*scales);
+    i32s const zero = Each ? load_first(zeros + j, rest) : broadcast(*zeros);
+    store_first(dst + j, real_value<Dst, true>(static_cast<Src const*>(in), zero, scale), rest);
   }
 }
 
 }  // namespace inner
 
+/// A rectangle with a scale for each row.
 template <class Src, class Dst>
-QUERN_NOINLINE void dequantize_line(Src const* src, Dst* dst, index_t n, float scale, std::int32_t zero_point) {
-  bool const streaming = n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
-  if (zero_point == 0)
-    inner::dequantize_loop<false, false>(src, dst, n, &scale, &zero_point, streaming);
-  else
-    inner::dequantize_loop<false, true>(src, dst, n, &scale, &zero_point, streaming);
+QUERN_NOINLINE void dequantize_rows(quern::detail::dequantize_task<Src, Dst> const& t) {
+  constexpr index_t block = 4 * lanes;
+  bool const streaming = t.streaming && std::is_same_v<Dst, float>;
+  for (index_t i = 0; i < t.rows; ++i) {
+    Src const* const src = t.src + i * t.src_stride;
+    Dst* const dst = t.dst + i * t.dst_stride;
+    float const scale = t.scales[i * t.row_scale];
+    std::int32_t const zero = t.zeros == nullptr ? 0 : t.zeros[i * t.row_scale];
+    index_t done = 0;
+    if (streaming && t.cols >= block) {  // up to the first aligned element, in a block that the next one overwrites
+      index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & (4 * lanes - 1));
+      if (skew != 0) {
+        inner::dequantize_blocks<false, true, false>(src, dst, 1, block, block, &scale, &zero);
+        done = lanes - skew / 4;
+      }
+    }
+    index_t const count = (t.cols - done) / block;
+    if (streaming)
+      inner::dequantize_blocks<false, true, true>(src + done, dst + done, count, block, block, &scale, &zero);
+    else if (zero != 0)
+      inner::dequantize_blocks<false, true, false>(src + done, dst + done, count, block, block, &scale, &zero);
+    else
+      inner::dequantize_blocks<false, false, false>(src + done, dst + done, count, block, block, &scale, &zero);
+    done += count * block;
+    if (done < t.cols) {
+      if (t.cols >= block && !t.in_place)  // the rest, in the last whole block
+        inner::dequantize_blocks<false, true, false>(src + t.cols - block, dst + t.cols - block, 1, block, block, &scale, &zero);
+      else
+        inner::dequantize_few<false>(src + done, dst + done, t.cols - done, &scale, &zero);
+    }
+  }
+  if (streaming) fence();
 }
 
+/// A rectangle with a scale and a zero point for each column.
 template <class Src, class Dst>
-QUERN_NOINLINE void dequantize_columns(Src const* src, Dst* dst, index_t n, float const* scales, std::int32_t const* zeros) {
-  inner::dequantize_loop<true, true>(src, dst, n, scales, zeros, false);
+QUERN_NOINLINE void dequantize_columns(quern::detail::dequantize_task<Src, Dst> const& t) {
+  constexpr index_t block = 4 * lanes, most_rows = 8;
+  index_t const whole = t.cols & ~(block - 1);
+  bool const streaming =
+      t.streaming && std::is_same_v<Dst, float> &&
+      ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride * static_cast<index_t>(sizeof(Dst)))) & 63) == 0;
+  for (index_t i = 0; i < t.rows; i += most_rows) {
+    index_t const rows = t.rows - i < most_rows ? t.rows - i : most_rows;
+    Src const* const src = t.src + i * t.src_stride;
+    Dst* const dst = t.dst + i * t.dst_stride;
+    for (index_t j = 0; j < whole; j += block) {
+      if (streaming)
+        inner::dequantize_blocks<true, true, true>(src + j, dst + j, rows, t.src_stride, t.dst_stride, t.scales + j, t.zeros + j);
+      else
+        inner::dequantize_blocks<true, true, false>(src + j, dst + j, rows, t.src_stride, t.dst_stride, t.scales + j, t.zeros + j);
+    }
+    if (whole == t.cols) continue;
+    index_t const last = t.cols - block;
+    if (last >= 0 && !t.in_place)  // the rest, in the last whole block
+      inner::dequantize_blocks<true, true, false>(src + last, dst + last, rows, t.src_stride, t.dst_stride, t.scales + last, t.zeros + last);
+    else
+      for (index_t r = 0; r < rows; ++r)
+        inner::dequantize_few<true>(src + r * t.src_stride + whole, dst + r * t.dst_stride + whole, t.cols - whole, t.scales + whole,
+                                    t.zeros + whole);
+  }
+  if (streaming) fence();
 }

@@ -153,7 +153,10 @@ void dequantize(packed_view<Code, Byte> src, Params const& params, Dst dst, conv
         zeros[k] = p.zero_point(g);
       }
       real_type* const to = m.col_stride == 1 ? &m(i, j) : static_cast<real_type*>(out);
-      detail::dequantize_columns<storage, real_type>(in, to, n, scales, zeros, options.max_isa);
+      detail::dequantize_rectangle(detail::dequantize_task<storage, real_type>{.src = in, .dst = to, .rows = 1, .cols = n, .src_stride = n,
+                                                                               .dst_stride = n, .scales = scales, .zeros = zeros,
+                                                                               .row_scale = 0, .in_place = false, .streaming = false},
+                                   true, options.max_isa);
       if (to == out)
         for (index_t k = 0; k < n; ++k) m(i, j + k) = out[k];
     }

@@ -12,13 +12,13 @@ inline namespace QUERN_ABI {
 
 /// Rows of any stride: what is not contiguous goes through a buffer on the stack.
 template <class Form, class Src, class Dst, class Rounding>
-void quantize_rows(quantize_task<Src, Dst> t, index_t src_step, index_t dst_step, Rounding rounding, isa cap,
+void quantize_strided(quantize_task<Src, Dst> t, index_t src_step, index_t dst_step, Rounding rounding, isa cap,
                    conversion_counts& counts) {
   if (t.rows > 1 && t.row_scale != 0 && t.col_scale != 0) {  // a scale for each element: row by row
     index_t const rows = t.rows;
     t.rows = 1;
     for (index_t i = 0; i < rows; ++i) {
-      quantize_rows<Form>(t, src_step, dst_step, rounding, cap, counts);
+      quantize_strided<Form>(t, src_step, dst_step, rounding, cap, counts);
       t.src += t.src_stride, t.dst += t.dst_stride, t.scales += t.row_scale;
       if (t.zero_points != nullptr) t.zero_points += t.row_scale;
       t.first_index += static_cast<std::uint64_t>(t.row_index);
@@ -98,7 +98,7 @@ conversion_counts quantize_box(any_view<Src const> const& src, any_view<Dst> con
                                       .first_index = static_cast<std::uint64_t>(index),
                                       .row_index = row.index,
                                       .col_index = col.index};
-      quantize_rows<Form>(t, col.src, col.dst, rounding, cap, counts);
+      quantize_strided<Form>(t, col.src, col.dst, rounding, cap, counts);
     });
   });
   return counts;
@@ -155,8 +155,25 @@ conversion_counts quantize(Src src, Params const& params, Dst dst, quantize_opti
       std::int32_t const zero_point = p.zero_point(0);
       if (scale > 0.0f && is_finite(scale) && scheme_type::valid_scale(scale) && zero_point >= q_min && zero_point <= q_max &&
           (!scheme_type::fixed_zero_point || zero_point == scheme_type::q_middle)) [[likely]]
-        return detail::quantize_line<Form, src_type, dst_type>(src.data, dst.data, n, scale, zero_point, q_min, q_max, false,
-                                                               options.rounding, options.max_isa);
+        return detail::quantize_rectangle<Form>(
+            detail::quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = 1, .cols = n, .src_stride = n,
+                                                      .dst_stride = n, .scales = p.scales, .zero_points = p.zero_points,
+                                                      .row_scale = 0, .col_scale = 0, .period = n, .q_min = q_min, .q_max = q_max,
+                                                      .in_place = false, .first_index = 0, .row_index = n, .col_index = 1},
+            options.rounding, options.max_isa);
+    }
+  } else {
+    params_view const p = params.view();
+    detail::part_shape const s = detail::one_part_of<typename scheme_type::granularity>(src, dst);
+    if (s.rows > 0) {
+      check_params<scheme_type>(p, s.col_scale != 0 ? s.cols : s.rows, "quantize");
+      return detail::quantize_rectangle<Form>(
+          detail::quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = s.rows, .cols = s.cols,
+                                                    .src_stride = s.src_stride, .dst_stride = s.dst_stride, .scales = p.scales,
+                                                    .zero_points = p.zero_points, .row_scale = s.row_scale, .col_scale = s.col_scale,
+                                                    .period = s.period, .q_min = q_min, .q_max = q_max, .in_place = false,
+                                                    .first_index = 0, .row_index = s.cols, .col_index = 1},
+          options.rounding, options.max_isa);
     }
   }
   return detail::quantize_any<Form, scheme_type, src_type>(src, params.view(), dst, options.rounding, options.max_isa);

@@ -1,9 +1,29 @@
 // requantize.hpp — codes, or int32 accumulators, to codes of another scale.
 #pragma once
 
+#include "../scheme/params.hpp"
 #include "../simd/rescale.hpp"
 #include "quantize_kernels.hpp"
-#include "scale_pattern.hpp"
+
+namespace quern::detail {
+
+/// One rectangle, as the kernels of requantize_body.inl take it. Parameters and zero points have the number row * row_step, or that
+/// of the column.
+template <class P, class Src, class Dst>
+struct requantize_task {
+  Src const* src;
+  Dst* dst;
+  index_t rows, cols;
+  index_t src_stride, dst_stride;  ///< from row to row
+  typename P::parameters const* parameters;
+  std::int32_t const *src_zeros, *dst_zeros;
+  index_t row_step;  ///< 0 or 1
+  std::int32_t q_min, q_max;
+  bool in_place;   ///< dst is src: no element may be read again after it was written
+  bool streaming;  ///< dst is written past the caches
+};
+
+}  // namespace quern::detail
 
 #define QUERN_DETAIL_EACH_ISA "../convert/requantize_body.inl"
 #define QUERN_DETAIL_DECLARED "../convert/requantize_declared.inl"
@@ -14,18 +34,16 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 template <class P, class Src, class Dst>
-QUERN_INLINE std::int64_t requantize_line(Src const* src, Dst* dst, index_t n, typename P::parameters parameters, std::int32_t src_zero,
-                                          std::int32_t dst_zero, std::int32_t q_min, std::int32_t q_max, bool in_place, isa cap) {
-  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_line<P>(src, dst, n, parameters, src_zero, dst_zero, q_min, q_max, in_place))
+QUERN_INLINE std::int64_t requantize_rows(requantize_task<P, Src, Dst> const& t, isa cap) {
+  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_rows(t))
 }
-
 template <class P, class Src, class Dst>
-QUERN_INLINE std::int64_t requantize_columns(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride,
-                                             typename P::parameters const* parameters, std::int32_t const* src_zeros,
-                                             std::int32_t const* dst_zeros, std::int32_t q_min, std::int32_t q_max, bool in_place,
-                                             isa cap) {
-  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_columns<P>(src, dst, rows, n, src_stride, dst_stride, parameters, src_zeros, dst_zeros, q_min, q_max,
-                    in_place))
+QUERN_INLINE std::int64_t requantize_columns(requantize_task<P, Src, Dst> const& t, isa cap) {
+  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_columns(t))
+}
+template <class P, class Src, class Dst>
+QUERN_INLINE std::int64_t requantize_rectangle(requantize_task<P, Src, Dst> const& t, bool columns, isa cap) {
+  return columns ? requantize_columns(t, cap) : requantize_rows(t, cap);
 }
 
 /// The scale by which steps of the source become steps of the destination. Both are floats, their ratio is a double.
@@ -33,45 +51,124 @@ QUERN_INLINE constexpr double scale_ratio(float src, float dst) noexcept {
   return static_cast<double>(src) / static_cast<double>(dst);
 }
 
-/// After the params were checked: every shape. `*_single`: one scale for all on that side.
-template <class P, class Src, class Dst, int Rank>
-QUERN_NOINLINE std::int64_t requantize_any(any_view<Src const> const& from, any_view<Dst> const& to, params_view p, bool p_single,
-                                           params_view q, bool q_single, scale_grid<Rank> const& grid, std::int32_t q_min,
-                                           std::int32_t q_max, bool in_place, isa cap) {
+/// After the params were checked, part by part. `*_single`: one scale for all on that side.
+template <class P, class Src, class Dst>
+struct part_requantizer {
   using parameters = typename P::parameters;
-  // Every scale is converted before anything is written: a policy may refuse one.
-  index_t const count = grid.count();
-  for (index_t i = 0; i < count; ++i) (void)P::from_real(scale_ratio(p.scale(p_single ? 0 : i), q.scale(q_single ? 0 : i)));
-  struct {
-    parameters ratio[most_columns];
+
+  /// Parameters and zero points. Raw memory, since parameters may have initializers, which would be run for all in each call.
+  struct arrays {
+    alignas(64) unsigned char memory[most_columns * sizeof(parameters)];
     alignas(64) std::int32_t src_zeros[most_columns], dst_zeros[most_columns];
-    index_t filled = 0, first = -1, step = 0, period = 0;
-  } pattern;
+    QUERN_INLINE parameters* ratios() noexcept { return reinterpret_cast<parameters*>(memory); }
+    QUERN_INLINE void set(index_t at, parameters ratio, std::int32_t src_zero, std::int32_t dst_zero) {
+      ::new (static_cast<void*>(ratios() + at)) parameters(ratio);
+      src_zeros[at] = src_zero, dst_zeros[at] = dst_zero;
+    }
+  };
+
+  params_view p, q;
+  bool p_single, q_single;
+  std::int32_t q_min, q_max;
+  bool in_place, large;
+  isa cap;
+  bool keeps_all;         ///< `whole` has the parameters of every scale
+  part_shape kept{};      ///< the part whose parameters are in `part`
   std::int64_t saturated = 0;
-  for_each_line(from, to, grid, [&](Src const* src, Dst* dst, index_t n, index_t scale, index_t step, index_t period) {
-    auto const at = [&](index_t i) { return P::from_real(scale_ratio(p.scale(p_single ? 0 : i), q.scale(q_single ? 0 : i))); };
-    auto const src_zero = [&](index_t i) { return p.zero_point(p_single ? 0 : i); };
-    auto const dst_zero = [&](index_t i) { return q.zero_point(q_single ? 0 : i); };
-    if (step == 0) {
-      saturated += requantize_line<P>(src, dst, n, at(scale), src_zero(scale), dst_zero(scale), q_min, q_max, in_place, cap);
-      return;
-    }
-    if (pattern.first != scale || pattern.step != step || pattern.period != period || n > pattern.filled) {
-      pattern.first = scale, pattern.step = step, pattern.period = period, pattern.filled = n;
-      for (index_t j = 0, k = 0; j < n; ++j) {
-        if (j < period)
-          pattern.ratio[j] = at(scale + k * step);
-        else
-          pattern.ratio[j] = pattern.ratio[j - period];
-        pattern.src_zeros[j] = src_zero(scale + k * step);
-        pattern.dst_zeros[j] = dst_zero(scale + k * step);
-        if (++k == period) k = 0;
+  arrays whole, part;
+
+  /// Every scale is converted before anything is written: a policy may refuse one.
+  QUERN_INLINE part_requantizer(params_view p_, bool p_single_, params_view q_, bool q_single_, index_t count, index_t all,
+                                std::int32_t q_min_, std::int32_t q_max_, bool in_place_, isa cap_)
+      : p(p_), q(q_), p_single(p_single_), q_single(q_single_), q_min(q_min_), q_max(q_max_), in_place(in_place_),
+        large(all >= streaming_bytes / static_cast<index_t>(sizeof(Dst))), cap(cap_), keeps_all(count <= most_columns) {
+    for (index_t i = 0; i < count; ++i) set(whole, keeps_all ? i : 0, i);
+  }
+  QUERN_INLINE void set(arrays& to, index_t at, index_t i) {
+    index_t const a = p_single ? 0 : i, b = q_single ? 0 : i;
+    to.set(at, P::from_real(scale_ratio(p.scale(a), q.scale(b))), p.zero_point(a), q.zero_point(b));
+  }
+  /// The same from `whole` where it is there.
+  QUERN_INLINE void copy(arrays& to, index_t at, index_t i) {
+    if (keeps_all)
+      to.set(at, whole.ratios()[i], whole.src_zeros[i], whole.dst_zeros[i]);
+    else
+      set(to, at, i);
+  }
+  QUERN_INLINE void operator()(Src const* src, Dst* dst, part_shape const& s) {
+    requantize_task<P, Src, Dst> t{src, dst, s.rows, s.cols, s.src_stride, s.dst_stride, nullptr, nullptr, nullptr, s.row_scale,
+                                   q_min, q_max, in_place, large && s.rows * s.cols > most_columns};
+    auto const use = [&](arrays& a, index_t first) {
+      t.parameters = a.ratios() + first, t.src_zeros = a.src_zeros + first, t.dst_zeros = a.dst_zeros + first;
+    };
+    if (s.col_scale != 0) {
+      // A vector of zero points is read as a whole.
+      if (keeps_all && s.col_scale == 1 && s.period >= s.cols && s.scale + ((s.cols + 63) & ~index_t{63}) <= most_columns) {
+        use(whole, s.scale);
+      } else {
+        if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols)
+          for (index_t j = 0, k = 0; j < s.cols; ++j) {
+            if (j < s.period)
+              copy(part, j, s.scale + k * s.col_scale);
+            else
+              part.set(j, part.ratios()[j - s.period], part.src_zeros[j - s.period], part.dst_zeros[j - s.period]);
+            if (++k == s.period) k = 0;
+          }
+        kept = s;
+        use(part, 0);
       }
+      t.streaming = t.streaming && ((reinterpret_cast<std::uintptr_t>(dst) | static_cast<std::uintptr_t>(s.dst_stride)) & 63) == 0;
+      saturated += requantize_rectangle(t, true, cap);
+    } else if (keeps_all) {
+      use(whole, s.scale);
+      saturated += requantize_rectangle(t, false, cap);
+    } else {
+      use(part, 0);
+      for (index_t i = 0; i < s.rows; i += t.rows) {
+        t.rows = s.rows - i;
+        if (s.row_scale != 0 && t.rows > most_columns) t.rows = most_columns;
+        for (index_t k = 0; k < (s.row_scale == 0 ? 1 : t.rows); ++k) copy(part, k, s.scale + (i + k) * s.row_scale);
+        t.row_step = s.row_scale == 0 ? 0 : 1;
+        t.src = src + i * s.src_stride;
+        t.dst = dst + i * s.dst_stride;
+        saturated += requantize_rectangle(t, false, cap);
+      }
+      kept = {};
     }
-    saturated += requantize_columns<P>(src, dst, 1, n, n, n, pattern.ratio, pattern.src_zeros, pattern.dst_zeros, q_min, q_max, in_place,
-                                       cap);
-  });
-  return saturated;
+  }
+};
+
+/// Two views of any shape. `q` belongs to dst; the facts are what check_params says about the two sides.
+template <class P, class SrcGranularity, class DstGranularity, class Src, class Dst, class Check>
+QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_view q, Dst dst, std::int32_t q_min, std::int32_t q_max,
+                                                isa cap, Check const& check) {
+  using granularity_type = std::conditional_t<SrcGranularity::single, DstGranularity, SrcGranularity>;
+  using part_type = part_requantizer<P, std::remove_const_t<element_t<Src>>, element_t<Dst>>;
+  constexpr bool p_single = SrcGranularity::single, q_single = DstGranularity::single;
+  // The common cases: a line, or a rectangle.
+  part_shape only{};
+  if constexpr (granularity_type::single) {
+    index_t const n = line_of(src, dst);
+    if (n > 0) only = {1, n, n, n, 0, 0, 0, 1};
+  } else {
+    only = one_part_of<granularity_type>(src, dst);
+  }
+  if (only.rows > 0) {
+    index_t const count = only.col_scale != 0 ? only.cols : only.row_scale != 0 ? only.rows : 1;
+    check(p_single ? 1 : count, q_single ? 1 : count);
+    part_type parts(p, p_single, q, q_single, count, only.rows * only.cols, q_min, q_max, false, cap);
+    parts(src.data, dst.data, only);
+    return {parts.saturated, 0};
+  }
+  auto const from = any_const(any_of(src));
+  auto const to = any_of(dst);
+  views_check const views = check_views("requantize", from, to);
+  auto const grid = grid_over<granularity_type>(from, std::integral_constant<int, rank_of<Src>>{});
+  check(p_single ? 1 : grid.count(), q_single ? 1 : grid.count());
+  if (views == views_check::nothing_to_do) return {};
+  part_type parts(p, p_single, q, q_single, grid.count(), elements(to), q_min, q_max, views == views_check::same_place, cap);
+  for_each_part(from, to, grid, parts);
+  return {parts.saturated, 0};
 }
 
 }  // inline namespace QUERN_ABI
@@ -108,18 +205,12 @@ conversion_counts requantize(Src src, SrcParams const& src_params, DstParams con
   using dst_granularity = typename dst_scheme::granularity;
   static_assert(src_granularity::single || dst_granularity::single || std::is_same_v<src_granularity, dst_granularity>,
                 "quern::requantize: two schemes with several scales must have the same granularity.");
-  using granularity_type = std::conditional_t<src_granularity::single, dst_granularity, src_granularity>;
-  auto const from = detail::any_const(detail::any_of(src));
-  auto const to = detail::any_of(dst);
-  detail::views_check const views = detail::check_views("requantize", from, to);
-  auto const grid = detail::grid_over<granularity_type>(from, std::integral_constant<int, detail::rank_of<Src>>{});
   params_view const p = src_params.view(), q = dst_params.view();
-  check_params<src_scheme>(p, src_granularity::single ? 1 : grid.count(), "requantize");
-  check_params<dst_scheme>(q, dst_granularity::single ? 1 : grid.count(), "requantize");
-  if (views == detail::views_check::nothing_to_do) return {};
-  return {detail::requantize_any<Rescale>(from, to, p, src_granularity::single, q, dst_granularity::single, grid, dst_scheme::q_min,
-                                          dst_scheme::q_max, views == detail::views_check::same_place, options.max_isa),
-          0};
+  return detail::requantize_views<Rescale, src_granularity, dst_granularity>(
+      src, p, q, dst, dst_scheme::q_min, dst_scheme::q_max, options.max_isa, [&](index_t src_count, index_t dst_count) {
+        check_params<src_scheme>(p, src_count, "requantize");
+        check_params<dst_scheme>(q, dst_count, "requantize");
+      });
 }
 
 /// int32 accumulators to codes: one scale of the accumulators for all, or as many as `Granularity` asks for; no zero point.
@@ -136,20 +227,12 @@ conversion_counts requantize(Src acc, params_view acc_params, DstParams const& d
                 "quern::requantize: dst must be a view of its scheme's storage type, not const.");
   static_assert(Granularity::single || dst_granularity::single || std::is_same_v<Granularity, dst_granularity>,
                 "quern::requantize: two sides with several scales must have the same granularity.");
-  using granularity_type = std::conditional_t<Granularity::single, dst_granularity, Granularity>;
-  auto const from = detail::any_const(detail::any_of(acc));
-  auto const to = detail::any_of(dst);
-  detail::views_check const views = detail::check_views("requantize", from, to);
-  auto const grid = detail::grid_over<granularity_type>(from, std::integral_constant<int, detail::rank_of<Src>>{});
-  detail::check_params(acc_params, Granularity::single ? 1 : grid.count(), "requantize",
-                       {"an accumulator", granularity_name<Granularity>, 0, 0, 0, true});
   params_view const q = dst_params.view();
-  check_params<dst_scheme>(q, dst_granularity::single ? 1 : grid.count(), "requantize");
-  if (views == detail::views_check::nothing_to_do) return {};
-  return {detail::requantize_any<Rescale>(from, to, acc_params, Granularity::single, q, dst_granularity::single, grid,
-                                          dst_scheme::q_min, dst_scheme::q_max, views == detail::views_check::same_place,
-                                          options.max_isa),
-          0};
+  return detail::requantize_views<Rescale, Granularity, dst_granularity>(
+      acc, acc_params, q, dst, dst_scheme::q_min, dst_scheme::q_max, options.max_isa, [&](index_t acc_count, index_t dst_count) {
+        detail::check_params(acc_params, acc_count, "requantize", {"an accumulator", granularity_name<Granularity>, 0, 0, 0, true});
+        check_params<dst_scheme>(q, dst_count, "requantize");
+      });
 }
 
 /// int32 to int32 of another scale, in place or not; no zero points. @errors  as above.
@@ -159,18 +242,12 @@ template <class Rescale = rescale::float_multiply<>, detail::code_view Src, deta
 conversion_counts requantize(Src acc, float src_scale, float dst_scale, Dst dst, convert_options const& options = {}) {
   require_rescale_policy<Rescale>();
   static_assert(detail::rank_of<Src> == detail::rank_of<Dst>, "quern::requantize: acc and dst must have the same number of axes.");
-  auto const from = detail::any_const(detail::any_of(acc));
-  auto const to = detail::any_of(dst);
-  detail::views_check const views = detail::check_views("requantize", from, to);
   params_view const p{&src_scale, nullptr, 1}, q{&dst_scale, nullptr, 1};
-  detail::scheme_facts const facts{"int32", "per_tensor", 0, 0, 0, true};
-  detail::check_params(p, 1, "requantize", facts);
-  detail::check_params(q, 1, "requantize", facts);
-  if (views == detail::views_check::nothing_to_do) return {};
-  auto const grid = detail::grid_over<per_tensor>(from, std::integral_constant<int, detail::rank_of<Src>>{});
-  return {detail::requantize_any<Rescale>(from, to, p, true, q, true, grid, s32::min, s32::max,
-                                          views == detail::views_check::same_place, options.max_isa),
-          0};
+  return detail::requantize_views<Rescale, per_tensor, per_tensor>(acc, p, q, dst, s32::min, s32::max, options.max_isa, [&](index_t, index_t) {
+    detail::scheme_facts const facts{"int32", "per_tensor", 0, 0, 0, true};
+    detail::check_params(p, 1, "requantize", facts);
+    detail::check_params(q, 1, "requantize", facts);
+  });
 }
 
 }  // inline namespace QUERN_ABI

@@ -49,119 +49,170 @@ QUERN_NOINLINE void requantize_plainly(Src const* src, Dst* dst, index_t n, R co
 }
 
 #if QUERN_DETAIL_PACKED
-/// `shifted`: whether a zero point is subtracted first.
-template <class R, bool Shifted>
-struct one_rescale {
-  R const& rescale;
-  i32s src_zero;
-  std::int32_t zero;
+/// What makes steps of a block of elements: one rescaler for all of them, or Each vector its own. `Shifted`: whether a zero point is
+/// subtracted first.
+template <class R, bool Each, bool Shifted>
+struct block_rescales {
+  static constexpr bool each = Each;
+  R rescale[4];
+  i32s src_zero[4], zero[4];  ///< zero: dst_zero - q_min
+
+  QUERN_INLINE block_rescales(R const* r, std::int32_t const* s, std::int32_t const* z)
+      : rescale{r[0], r[Each ? 1 : 0], r[Each ? 2 : 0], r[Each ? 3 : 0]},
+        src_zero{of_block<Each>(s, 0), of_block<Each>(s, 1), of_block<Each>(s, 2), of_block<Each>(s, 3)},
+        zero{of_block<Each>(z, 0), of_block<Each>(z, 1), of_block<Each>(z, 2), of_block<Each>(z, 3)} {}
   template <class Src>
-  QUERN_INLINE i32s steps(Src const* src, index_t j) const {
-    i32s x = load(src + j);
-    if constexpr (Shifted) x = sub(x, src_zero);
-    return rescaled_or_int_min(rescale, x);
+  QUERN_INLINE i32s shifted(Src const* src, int k) const {
+    i32s const x = load(src + k * lanes);
+    if constexpr (Shifted)
+      return sub(x, src_zero[Each ? k : 0]);
+    else
+      return x;
   }
-  QUERN_INLINE words zero_words(index_t) const { return broadcast_word(static_cast<std::int16_t>(zero)); }
-  QUERN_INLINE i32s zero_dwords(index_t) const { return broadcast(zero); }
-};
-template <class R>
-struct many_rescales {
-  R const* rescalers;
-  std::int32_t const *src_zeros, *dwords;
-  std::int16_t const* words_;
   template <class Src>
-  QUERN_INLINE i32s steps(Src const* src, index_t j) const {
-    return rescaled_or_int_min(rescalers[j / lanes], sub(load(src + j), load(src_zeros + j)));
+  QUERN_INLINE i32s steps(Src const* src, int k) const {
+    return rescaled_or_int_min(rescale[Each ? k : 0], shifted(src, k));
   }
-  QUERN_INLINE words zero_words(index_t j) const { return load_private(words_ + j); }
-  QUERN_INLINE i32s zero_dwords(index_t j) const { return load(dwords + j); }
+  template <class Src>
+  QUERN_INLINE i32s bounded_steps(Src const* src, int k, mask&) const {
+    return rescale[Each ? k : 0](shifted(src, k));
+  }
+  QUERN_INLINE i32s zero_of(int k) const { return zero[Each ? k : 0]; }
 };
+
+template <bool Each, class R, class Src, class Dst>
+QUERN_NOINLINE std::int64_t requantize_again(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, R const* rescalers,
+                                             std::int32_t const* src_zeros, std::int32_t const* zeros, std::int32_t q_min,
+                                             std::int32_t q_max) {
+  return saturate_blocks(src, dst, count, src_step, dst_step, block_rescales<R, Each, true>(rescalers, src_zeros, zeros), q_min, q_max)
+      .saturated;
+}
 #endif
 
 }  // namespace inner
 
-/// n elements with one pair of scales. Returns how many were saturated.
+/// A rectangle with parameters and zero points for each row. Returns how many were saturated.
 template <class P, class Src, class Dst>
-QUERN_NOINLINE std::int64_t requantize_line(Src const* src, Dst* dst, index_t n, typename P::parameters parameters,
-                                            std::int32_t src_zero, std::int32_t dst_zero, std::int32_t q_min, std::int32_t q_max,
-                                            [[maybe_unused]] bool in_place) {
+QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Src, Dst> const& t) {
+  std::int32_t const q_min = t.q_min, q_max = t.q_max;
   std::int64_t saturated = 0;
-  index_t done = 0;
-  rescaler<P> const rescale(parameters);
-  auto const plainly = [&](index_t first, index_t size) {
-    std::int32_t src_zeros[lanes], dst_zeros[lanes];
-    for (std::int32_t& e : src_zeros) e = src_zero;
-    for (std::int32_t& e : dst_zeros) e = dst_zero;
-    inner::requantize_plainly(src + first, dst + first, size, &rescale, static_cast<std::int32_t const*>(src_zeros),
-                              static_cast<std::int32_t const*>(dst_zeros), 0, q_min, q_max, saturated);
-  };
-#if QUERN_DETAIL_PACKED
-  if constexpr (sizeof(Dst) < 4) {
-    constexpr index_t block = 4 * lanes, chunk = 4096;
-    quern::detail::code_span const span(q_min, q_max);
-    if (n >= block && span.told_by_bits && !in_place) {
-      bool const streaming = n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst)) &&
-                             reinterpret_cast<std::uintptr_t>(dst) % 64 == 0;
-      for (index_t size; (size = (n - done < chunk ? n - done : chunk) & ~(block - 1)) > 0; done += size) {
-        bool outside;
-        if (src_zero == 0 && !span.narrow && !streaming)
-          outside = inner::pack_blocks<false, false>(src + done, dst + done, size,
-                                                     inner::one_rescale<rescaler<P>, false>{rescale, {}, dst_zero - q_min}, q_min,
-                                                     q_max, false, false);
-        else
-          outside = inner::pack_blocks<false, true>(
-              src + done, dst + done, size,
-              inner::one_rescale<rescaler<P>, true>{rescale, broadcast(src_zero), dst_zero - q_min}, q_min, q_max, span.narrow,
-              streaming);
-        if (outside) [[unlikely]]
-          plainly(done, size);
-      }
-      if (streaming) fence();
-    }
-  }
-#endif
-  if (done < n) plainly(done, n - done);
-  return saturated;
-}
-
-/// Rows of n <= most_columns elements, with parameters and zero points for each column.
-template <class P, class Src, class Dst>
-QUERN_NOINLINE std::int64_t requantize_columns(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride,
-                                               typename P::parameters const* parameters, std::int32_t const* src_zeros,
-                                               std::int32_t const* dst_zeros, std::int32_t q_min, std::int32_t q_max,
-                                               [[maybe_unused]] bool in_place) {
-  constexpr index_t most = quern::detail::most_columns;
-  alignas(64) unsigned char memory[(most / lanes) * sizeof(rescaler<P>)];
-  auto* const rescalers = reinterpret_cast<rescaler<P>*>(memory);
-  for (index_t j = 0; j < n; j += lanes) ::new (static_cast<void*>(rescalers + j / lanes)) rescaler<P>(parameters + j, n - j < lanes ? n - j : lanes);
-  std::int64_t saturated = 0;
-  [[maybe_unused]] index_t whole = 0;
-#if QUERN_DETAIL_PACKED
-  constexpr index_t block = 4 * lanes;
-  quern::detail::code_span const span(q_min, q_max);
-  if constexpr (sizeof(Dst) < 4) {
-    if (span.told_by_bits && !in_place) whole = n & ~(block - 1);
-  }
-  alignas(64) std::int32_t dwords[most];
-  alignas(64) std::int16_t words_[most];
-  for (index_t j = 0; j < whole; j += lanes) store(dwords + j, sub(load(dst_zeros + j), broadcast(q_min)));
-  for (index_t j = 0; j < whole && sizeof(Dst) == 1; j += 2 * lanes)
-    store_private(words_ + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
-#endif
-  for (index_t i = 0; i < rows; ++i) {
-    Src const* const s = src + i * src_stride;
-    Dst* const d = dst + i * dst_stride;
+  for (index_t row = 0; row < t.rows; ++row) {
+    index_t const number = row * t.row_step;
+    Src const* const src = t.src + row * t.src_stride;
+    Dst* const dst = t.dst + row * t.dst_stride;
+    auto const plainly = [&](index_t first, index_t n) {
+      rescaler<P> const rescale(t.parameters[number]);
+      std::int32_t src_zeros[lanes], dst_zeros[lanes];
+      for (std::int32_t& e : src_zeros) e = t.src_zeros[number];
+      for (std::int32_t& e : dst_zeros) e = t.dst_zeros[number];
+      inner::requantize_plainly(src + first, dst + first, n, &rescale, static_cast<std::int32_t const*>(src_zeros),
+                                static_cast<std::int32_t const*>(dst_zeros), 0, q_min, q_max, saturated);
+    };
+    index_t const n = t.cols;
     index_t done = 0;
 #if QUERN_DETAIL_PACKED
     if constexpr (sizeof(Dst) < 4) {
-      if (whole > 0 && !inner::pack_blocks<false, true>(s, d, whole, inner::many_rescales<rescaler<P>>{rescalers, src_zeros, dwords, words_},
-                                                        q_min, q_max, span.narrow, false))
-        done = whole;
+      constexpr index_t block = inner::block;
+      quern::detail::code_span const span(q_min, q_max);
+      if (n >= block && span.told_by_bits && !t.in_place) {
+        std::int32_t const zero = t.dst_zeros[number] - q_min;
+        rescaler<P> const rescale(t.parameters[number]);
+        inner::block_rescales<rescaler<P>, false, false> const s(&rescale, t.src_zeros + number, &zero);
+        inner::block_rescales<rescaler<P>, false, true> const shifted(&rescale, t.src_zeros + number, &zero);
+        bool const rare = t.streaming || span.narrow || t.src_zeros[number] != 0;
+        bool again = false;
+        while (done < n) {
+          auto const [at, count, next, past_caches] = inner::piece_of(dst, n, done, t.streaming);
+          bool outside = again;
+          if (again) {
+          } else if (rare) {
+            outside = inner::pack_blocks<false, true>(src + at, dst + at, count, block, block, shifted, q_min, q_max, span.narrow, past_caches);
+          } else {
+            outside = inner::pack_blocks<false, false>(src + at, dst + at, count, block, block, s, q_min, q_max, false, false);
+          }
+          if (outside) [[unlikely]] {
+            bool const overlaps = next - done != count * block;
+            if constexpr (sizeof(Dst) == 1) {
+              rescaler<P> const same(t.parameters[number]);  // one whose address is not that of the fast loop's
+              std::int64_t const found = inner::requantize_again<false>(src + at, dst + at, count, block, block, &same, t.src_zeros + number,
+                                                                        &zero, q_min, q_max);
+              again = found != 0;
+              if (!overlaps) saturated += found;
+            } else {
+              std::int64_t const before = saturated;
+              plainly(at, done - at);
+              saturated = before;
+            }
+            if (overlaps || sizeof(Dst) != 1) plainly(done, next - done);  // what the blocks overlap is not counted twice
+          }
+          done = next;
+        }
+      }
     }
 #endif
-    if (done < n)
-      inner::requantize_plainly(s + done, d + done, n - done, static_cast<rescaler<P> const*>(rescalers) + done / lanes, src_zeros + done,
-                                dst_zeros + done, 1, q_min, q_max, saturated);
+    if (done < n) plainly(done, n - done);
   }
+#if QUERN_DETAIL_PACKED
+  if (t.streaming) fence();
+#endif
+  return saturated;
+}
+
+/// A rectangle of at most most_columns columns, with parameters and zero points for each; these arrays go on for `lanes` elements.
+template <class P, class Src, class Dst>
+QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P, Src, Dst> const& t) {
+  constexpr index_t most = quern::detail::most_columns;
+  std::int32_t const q_min = t.q_min, q_max = t.q_max;
+  index_t const n = t.cols;
+  alignas(64) unsigned char memory[(most / lanes) * sizeof(rescaler<P>)];
+  auto* const rescalers = reinterpret_cast<rescaler<P>*>(memory);
+  for (index_t j = 0; j < n; j += lanes)
+    ::new (static_cast<void*>(rescalers + j / lanes)) rescaler<P>(t.parameters + j, n - j < lanes ? n - j : lanes);
+  std::int64_t saturated = 0;
+  [[maybe_unused]] index_t whole = 0;
+#if QUERN_DETAIL_PACKED
+  if constexpr (sizeof(Dst) < 4) {
+    constexpr index_t block = inner::block, most_rows = inner::most_rows;
+    quern::detail::code_span const span(q_min, q_max);
+    if (span.told_by_bits && !t.in_place) whole = n & ~(block - 1);
+    alignas(64) std::int32_t zeros[most];
+    std::int32_t shifts = 0;
+    for (index_t j = 0; j < whole; ++j) shifts |= t.src_zeros[j];
+    for (index_t j = 0; j < whole; j += lanes) store(zeros + j, sub(load(t.dst_zeros + j), broadcast(q_min)));
+    bool const rare = t.streaming || span.narrow || shifts != 0;
+    index_t const together = t.streaming ? 1 : most_rows;
+    for (index_t i = 0; i < t.rows; i += together) {
+      index_t const rows = t.rows - i < together ? t.rows - i : together;
+      for (index_t j = 0; j < whole; j += block) {
+        Src const* const src = t.src + i * t.src_stride + j;
+        Dst* const dst = t.dst + i * t.dst_stride + j;
+        rescaler<P> const* const r = rescalers + j / lanes;
+        bool outside;
+        if (rare)
+          outside = inner::pack_blocks<false, true>(src, dst, rows, t.src_stride, t.dst_stride,
+                                                    inner::block_rescales<rescaler<P>, true, true>(r, t.src_zeros + j, zeros + j), q_min,
+                                                    q_max, span.narrow, t.streaming);
+        else
+          outside = inner::pack_blocks<false, false>(src, dst, rows, t.src_stride, t.dst_stride,
+                                                     inner::block_rescales<rescaler<P>, true, false>(r, t.src_zeros + j, zeros + j), q_min,
+                                                     q_max, false, false);
+        if (!outside) [[likely]]
+          continue;
+        if constexpr (sizeof(Dst) == 1)
+          saturated += inner::requantize_again<true>(src, dst, rows, t.src_stride, t.dst_stride, r, t.src_zeros + j,
+                                                     static_cast<std::int32_t const*>(zeros) + j, q_min, q_max);
+        else
+          for (index_t k = 0; k < rows; ++k)
+            inner::requantize_plainly(src + k * t.src_stride, dst + k * t.dst_stride, block, r, t.src_zeros + j, t.dst_zeros + j, 1,
+                                      q_min, q_max, saturated);
+      }
+    }
+    if (t.streaming) fence();
+  }
+#endif
+  for (index_t i = 0; i < t.rows && whole < n; ++i)
+    inner::requantize_plainly(t.src + i * t.src_stride + whole, t.dst + i * t.dst_stride + whole, n - whole,
+                              static_cast<rescaler<P> const*>(rescalers) + whole / lanes, t.src_zeros + whole, t.dst_zeros + whole, 1,
+                              q_min, q_max, saturated);
   return saturated;
 }

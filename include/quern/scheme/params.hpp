@@ -114,11 +114,26 @@ struct scheme_facts {
 [[noreturn]] QUERN_COLD inline void fail_scale(char const* who, index_t i, float scale, char const* rule) {
   fail(errc::scale, who, ": scale ", i, " is ", static_cast<double>(scale), "; ", rule);
 }
-constexpr void check_params(params_view p, index_t count, char const* who, scheme_facts const& scheme) {
-  if (p.count != count)
-    fail(errc::shape, who, ": params hold ", p.count, p.count == 1 ? " scale" : " scales", ", but ", scheme.granularity,
-         " needs ", count, " for this shape.");
-  if (count > 0 && p.scales == nullptr) fail(errc::null, who, ": params.scales is null, but ", count, " scales are needed.");
+/// Whether lo <= x <= hi for all of them. Four at a time: a scale for each channel should not cost more to check than to use.
+QUERN_INLINE bool all_within(void const* data, index_t n, std::int32_t lo, std::int32_t hi) noexcept {
+  using four = std::int32_t __attribute__((vector_size(16)));
+  auto const* p = static_cast<std::int32_t const*>(data);
+  four outside{};
+  index_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    four x;
+    __builtin_memcpy(&x, p + i, sizeof x);
+    outside |= (x < lo) | (x > hi);
+  }
+  bool all = (outside[0] | outside[1] | outside[2] | outside[3]) == 0;
+  for (; i < n; ++i) {
+    std::int32_t x;
+    __builtin_memcpy(&x, p + i, sizeof x);
+    all = all && x >= lo && x <= hi;
+  }
+  return all;
+}
+constexpr void check_params_slowly(params_view p, index_t count, char const* who, scheme_facts const& scheme) {
   for (index_t i = 0; i < count; ++i)
     if (!(p.scale(i) > 0.0f) || !is_finite(p.scale(i)))
       fail_scale(who, i, p.scale(i), "a scale must be finite and greater than zero.");
@@ -130,6 +145,23 @@ constexpr void check_params(params_view p, index_t count, char const* who, schem
       fail(errc::zero_point, who, ": zero point ", i, " is ", z, "; it must be a code of ", scheme.name, ", ", scheme.q_min,
            " to ", scheme.q_max, ".");
   }
+}
+constexpr void check_params(params_view p, index_t count, char const* who, scheme_facts const& scheme) {
+  if (p.count != count)
+    fail(errc::shape, who, ": params hold ", p.count, p.count == 1 ? " scale" : " scales", ", but ", scheme.granularity,
+         " needs ", count, " for this shape.");
+  if (count > 0 && p.scales == nullptr) fail(errc::null, who, ": params.scales is null, but ", count, " scales are needed.");
+  if (!std::is_constant_evaluated() && p.zero_points != nullptr) {
+    // As integers, the floats that are positive and finite are 1 to 0x7f7fffff.
+    std::int32_t const lo = scheme.fixed_zero_point ? scheme.q_middle : scheme.q_min, hi = scheme.fixed_zero_point ? lo : scheme.q_max;
+    if (all_within(p.scales, count, 1, 0x7f7fffff) && all_within(p.zero_points, count, lo, hi)) [[likely]]
+      return;
+  } else if (!std::is_constant_evaluated()) {
+    bool const zero_is_right = scheme.fixed_zero_point ? scheme.q_middle == 0 : scheme.q_min <= 0 && scheme.q_max >= 0;
+    if (zero_is_right && all_within(p.scales, count, 1, 0x7f7fffff)) [[likely]]
+      return;
+  }
+  check_params_slowly(p, count, who, scheme);
 }
 
 }  // inline namespace QUERN_ABI

@@ -324,6 +324,11 @@ QUERN_INLINE words pack_unsigned(i32s a, i32s b) { return {_mm256_packus_epi32(a
 QUERN_INLINE words broadcast_word(std::int16_t x) { return {_mm256_set1_epi16(x)}; }
 QUERN_INLINE words adds(words a, words b) { return {_mm256_adds_epi16(a.v, b.v)}; }
 QUERN_INLINE words or3(words a, words b, words c) { return {_mm256_or_si256(_mm256_or_si256(a.v, b.v), c.v)}; }
+QUERN_INLINE words min_signed(words a, words b) { return {_mm256_min_epi16(a.v, b.v)}; }
+QUERN_INLINE words max_signed(words a, words b) { return {_mm256_max_epi16(a.v, b.v)}; }
+QUERN_INLINE int count_equal(words a, words b) {
+  return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi16(a.v, b.v)))) / 2;
+}
 QUERN_INLINE bool any_bit(words a, words bits) { return _mm256_testz_si256(a.v, bits.v) == 0; }
 QUERN_INLINE bytes pack_signed(words a, words b) {
   __m256i const order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);

@@ -352,6 +352,9 @@ QUERN_INLINE words pack_unsigned(i32s a, i32s b) { return {_mm512_packus_epi32(a
 QUERN_INLINE words broadcast_word(std::int16_t x) { return {_mm512_set1_epi16(x)}; }
 QUERN_INLINE words adds(words a, words b) { return {_mm512_adds_epi16(a.v, b.v)}; }
 QUERN_INLINE words or3(words a, words b, words c) { return {_mm512_ternarylogic_epi32(a.v, b.v, c.v, 0xfe)}; }
+QUERN_INLINE words min_signed(words a, words b) { return {_mm512_min_epi16(a.v, b.v)}; }
+QUERN_INLINE words max_signed(words a, words b) { return {_mm512_max_epi16(a.v, b.v)}; }
+QUERN_INLINE int count_equal(words a, words b) { return __builtin_popcount(_mm512_cmpeq_epi16_mask(a.v, b.v)); }
 QUERN_INLINE bool any_bit(words a, words bits) { return _mm512_test_epi32_mask(a.v, bits.v) != 0; }
 QUERN_INLINE bytes pack_signed(words a, words b) {
   __m512i const order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

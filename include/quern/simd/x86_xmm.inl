@@ -311,6 +311,11 @@ QUERN_INLINE words pack_unsigned(i32s a, i32s b) { return {inner::pack_u16(a.v, 
 QUERN_INLINE words broadcast_word(std::int16_t x) { return {_mm_set1_epi16(x)}; }
 QUERN_INLINE words adds(words a, words b) { return {_mm_adds_epi16(a.v, b.v)}; }
 QUERN_INLINE words or3(words a, words b, words c) { return {_mm_or_si128(_mm_or_si128(a.v, b.v), c.v)}; }
+QUERN_INLINE words min_signed(words a, words b) { return {_mm_min_epi16(a.v, b.v)}; }
+QUERN_INLINE words max_signed(words a, words b) { return {_mm_max_epi16(a.v, b.v)}; }
+QUERN_INLINE int count_equal(words a, words b) {
+  return __builtin_popcount(static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi16(a.v, b.v)))) / 2;
+}
 QUERN_INLINE bool any_bit(words a, words bits) { return inner::any_common(a.v, bits.v); }
 QUERN_INLINE bytes pack_signed(words a, words b) { return {_mm_packs_epi16(a.v, b.v)}; }
 QUERN_INLINE bytes pack_unsigned(words a, words b) { return {_mm_packus_epi16(a.v, b.v)}; }
