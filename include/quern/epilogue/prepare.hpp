@@ -24,12 +24,16 @@ struct column_data {
   std::int32_t packed_offset = 0;
   bool lhs_zero_by_row = false;
   index_t k = 0, group = 0, columns = 0;        ///< columns: n rounded up to 16
-  float const* scales = nullptr;                ///< to_real: cols, times rows where that is one number
+  float const* scales = nullptr;                ///< to_real: cols, times rows where that is one number; is_one_product: its own
   bool scales_below_one = false;                ///< all of them
   float const* real_bias = nullptr;             ///< to_real: bias, null: none
   void const* parameters = nullptr;             ///< a policy's, one a column
   void const* rescalers = nullptr;              ///< the same as vectors of the instruction set
 };
+
+/// Policies that are to_real's arithmetic where every scale is below 1: f32(acc) * scale, half to even, nothing to saturate.
+template <class R>
+inline constexpr bool is_one_product = std::is_same_v<R, rescale::float_multiply<round_to::half_even>> || std::is_same_v<R, rescale::xnnpack_fp32>;
 
 inline namespace QUERN_ABI {
 
@@ -129,6 +133,12 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
     auto* const p = reinterpret_cast<parameters*>(take(static_cast<index_t>(sizeof(parameters))));
     for (index_t j = 0; j < columns; ++j) p[j] = e.rescale[n == 0 ? 0 : j < n ? j : n - 1];
     d.parameters = p;
+    if constexpr (is_one_product<R>) {
+      static_assert(sizeof(parameters) == sizeof(float));
+      d.scales = &p->scale;
+      d.scales_below_one = true;
+      for (index_t j = 0; j < columns; ++j) d.scales_below_one &= __builtin_bit_cast(std::uint32_t, p[j].scale) < 0x3f800000u;
+    }
   }
   return d;
 }

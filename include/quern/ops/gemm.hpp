@@ -132,11 +132,13 @@ struct gemm_call {
         problem.direct_ld = context.dst.row_stride;
       }
     }
-    if constexpr (sizeof(Dst) == 1 && std::is_same_v<rescale, to_real> && !E::residual_type::present && !has_functor<typename E::then_type>) {
+    if constexpr (sizeof(Dst) == 1 && (std::is_same_v<rescale, to_real> || is_one_product<rescale>) && !E::residual_type::present &&
+                  !has_functor<typename E::then_type>) {
       column_data const& d = context.columns;
       constexpr int offset = std::is_signed_v<Dst> ? 0 : 128;
       problem.scaled = context.dst.col_stride == 1 && !problem.sums && !d.lhs_zero_by_row && d.real_bias == nullptr &&
-                       e.rescale.rows.single() && d.scales_below_one && problem.segment == 0;
+                       d.scales_below_one && problem.segment == 0;
+      if constexpr (std::is_same_v<rescale, to_real>) problem.scaled &= e.rescale.rows.single();
       bool const clamped = context.min != code_of_t<Dst>::min || context.max != code_of_t<Dst>::max || offset != 0;
       problem.scaling = {.clamped = clamped,
                          .shift = static_cast<std::int16_t>(e.dst_zero_point - offset),
