@@ -287,3 +287,19 @@ TEST_CASE("shapes and arenas are known at compile time", "[layers]") {
     }
   }
 }
+
+TEST_CASE("layers read views of data that is not const", "[layers]") {
+  auto x = codes(2 * 4 * 4 * 5, 21);
+  std::vector<std::int8_t> y(x.size(), 0);
+  shape const s = make_shape(2, 4, 4, 5);
+  auto const sum = fixed_point::add<>::make({1, 0}, {1, 0}, {2, 0}, {}, 20);
+  binary(nd(x.data(), s), nd(x.data(), s), nd(y.data(), s), sum);
+  CHECK(y == x);
+  unary(nd(x.data(), s), nd(y.data(), s), [](std::int8_t v) { return v; });
+  CHECK(y == x);
+  copy(nd(x.data(), s), nd(y.data(), s));
+  max_pool2d(nhwc(x.data(), 2, 4, 4, 5), {.size = {1, 1, 1}}, nhwc(y.data(), 2, 4, 4, 5));
+  CHECK(y == x);
+  apply(table_of<std::int8_t, std::int8_t>([](int v) { return v; }), view(x), view(y));
+  CHECK(y == x);
+}

@@ -6,7 +6,13 @@
 
 #include "integers.hpp"
 
+#include <type_traits>
+
 namespace quern {
+
+/// A parameter that deduces nothing: where dst tells T, a view of T serves for the view of T const that is read.
+template <class View>
+using non_deduced = std::type_identity_t<View>;
 
 /// size elements, element i at data[i * stride].
 template <class T>

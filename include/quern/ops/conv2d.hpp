@@ -355,7 +355,7 @@ index_t transposed_conv_workspace(tensor_view<Src> src, packed_conv<Weight> cons
 
 /// Copies a tensor of any layout, NCHW for instance (`nchw(data, n, c, h, w)`), into NHWC. @errors shape, null.
 template <class T>
-void to_nhwc(tensor_view<T const> src, tensor_view<T> dst) {
+void to_nhwc(non_deduced<tensor_view<T const>> src, tensor_view<T> dst) {
   if (src.n != dst.n || src.h != dst.h || src.w != dst.w || src.c != dst.c) fail(errc::shape, "to_nhwc: src and dst differ in size.");
   if (!src.empty() && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "to_nhwc: ", src.data == nullptr ? "src" : "dst", " is null.");
   for (index_t b = 0; b < src.n; ++b)

@@ -126,7 +126,7 @@ inline constexpr bool is_fixed_point<fixed_point::mul<R>> = true;
 
 /// binary() of a functor of fixed_point, which it knows, or of a convention.
 template <class T, class F>
-void binary_by_vectors(nd_view<T const> a, nd_view<T const> b, nd_view<T> dst, F const& f, isa max_isa) {
+void binary_by_vectors(non_deduced<nd_view<T const>> a, non_deduced<nd_view<T const>> b, nd_view<T> dst, F const& f, isa max_isa) {
   if constexpr (is_fixed_point<F>)
     binary(a, b, dst, f, max_isa);
   else
@@ -182,10 +182,10 @@ void quantize_as(vector_view<float const> src, convention::affine p, vector_view
 
 /// dst = real value of each code. @errors shape, null.
 template <convention_policy C, class T>
-void dequantize_as(vector_view<T const> src, convention::affine p, vector_view<float> dst) {
+void dequantize_as(vector_view<T> src, convention::affine p, vector_view<float> dst) {
   if (src.size != dst.size) fail(errc::shape, "dequantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
   if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "dequantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
-  for (index_t i = 0; i < src.size; ++i) dst[i] = C::dequantize(src[i], p);
+  for (index_t i = 0; i < src.size; ++i) dst[i] = C::dequantize(std::remove_const_t<T>(src[i]), p);
 }
 
 /// The multipliers of a layer with `outputs` channels: 20 ns each, which small products notice. @errors shape, null, scale.
@@ -258,21 +258,21 @@ void batch_matmul(nd_view<Lhs> lhs, convention::affine pl, nd_view<Rhs> rhs, con
 
 /// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).
 template <convention_policy C, class T>
-void add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> dst, convention::affine py,
+void add(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> dst, convention::affine py,
          convention::limits l = no_limits, isa max_isa = isa::best) {
   detail::binary_by_vectors(a, b, dst, C::template add<code_of_t<T>>(pa, pb, py, detail::within<T>(l)), max_isa);
 }
 
 /// dst = a * b, with broadcasting. @errors shape, null, scale.
 template <convention_policy C, class T>
-void mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> dst, convention::affine py,
+void mul(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> dst, convention::affine py,
          convention::limits l = no_limits, isa max_isa = isa::best) {
   detail::binary_by_vectors(a, b, dst, C::template mul<code_of_t<T>>(pa, pb, py, detail::within<T>(l)), max_isa);
 }
 
 /// The average of each window's positions inside of the image. @errors as average_pool2d.
 template <convention_policy C, class T>
-void average_pool2d(tensor_view<T const> src, convention::affine px, pool_options const& o, tensor_view<T> dst, convention::affine py,
+void average_pool2d(non_deduced<tensor_view<T const>> src, convention::affine px, pool_options const& o, tensor_view<T> dst, convention::affine py,
                     convention::limits l = no_limits, isa max_isa = isa::best) {
   auto const average = C::template average_pool<code_of_t<T>>(px, py, detail::within<T>(l));
   if constexpr (std::is_same_v<decltype(average), convention::integer_average const>) {
@@ -298,7 +298,7 @@ void average_pool2d(tensor_view<T const> src, convention::affine px, pool_option
 
 /// Over the whole image: dst is n x 1 x 1 x c.
 template <convention_policy C, class T>
-void global_average_pool(tensor_view<T const> src, convention::affine px, tensor_view<T> dst, convention::affine py,
+void global_average_pool(non_deduced<tensor_view<T const>> src, convention::affine px, tensor_view<T> dst, convention::affine py,
                          convention::limits l = no_limits, isa max_isa = isa::best) {
   average_pool2d<C>(src, px, pool_options{.size = {src.h, src.w, 1}}, dst, py, l, max_isa);
 }

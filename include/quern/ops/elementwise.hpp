@@ -28,8 +28,10 @@ void check_elementwise(char const* op, shape const& s, Views const&... views) {
 inline namespace QUERN_ABI {
 
 /// dst[i] = f(src[i]). @shapes equal. @errors shape, null.
-template <class Src, class Dst, class F>
-void unary(nd_view<Src const> src, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
+template <class From, class Dst, class F>
+void unary(nd_view<From> from, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
+  using Src = std::remove_const_t<From>;
+  nd_view<Src const> const src = from;
   if (!(src.extents == dst.extents)) fail(errc::shape, "unary: src has ", src.size(), " elements in rank ", src.extents.rank, ", dst ", dst.size(), " in rank ", dst.extents.rank, "; their shapes must be equal.");
   detail::check_elementwise("unary", dst.extents, src, dst);
   if (dst.size() == 0) return;
@@ -51,13 +53,13 @@ void unary(nd_view<Src const> src, nd_view<Dst> dst, F const& f, isa max_isa = i
 
 /// dst[i] = f(lhs[i], rhs[i]); lhs and rhs are broadcast to dst's shape. dst may be lhs or rhs. @errors shape, null.
 template <class Lhs, class Rhs, class Dst, class F>
-void binary(nd_view<Lhs const> lhs, nd_view<Rhs const> rhs, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
+void binary(nd_view<Lhs> lhs, nd_view<Rhs> rhs, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
   detail::check_elementwise("binary", dst.extents, lhs, rhs, dst);
-  auto const a = broadcast(lhs, dst.extents);
-  auto const b = broadcast(rhs, dst.extents);
+  nd_view<std::remove_const_t<Lhs> const> const a = broadcast(lhs, dst.extents);
+  nd_view<std::remove_const_t<Rhs> const> const b = broadcast(rhs, dst.extents);
   if (dst.size() == 0) return;
   auto const walk = detail::runs<3>::of(dst.extents, dst, a, b);
-  if constexpr (std::is_same_v<Lhs, Rhs> && std::is_same_v<Lhs, Dst> && std::is_integral_v<Dst> && sizeof(Dst) <= 2) {
+  if constexpr (std::is_same_v<std::remove_const_t<Lhs>, Dst> && std::is_same_v<std::remove_const_t<Rhs>, Dst> && std::is_integral_v<Dst> && sizeof(Dst) <= 2) {
     // Lines whose operands are adjacent go to the kernel as they are; others are gathered, a broadcast one once a line.
     if (walk.step[0] == 1) {
       isa const i = active_isa(max_isa);

@@ -328,7 +328,7 @@ scale_zero_point dynamic_quantize_linear(nd_view<float const> x, nd_view<std::ui
 /// Cast between real types, small floats and integer codes: to integers the fraction is dropped and the rest wraps to the code's
 /// bits; to small floats half to even. To and from float8_e8m0: its own encode() has round_mode and saturate.
 template <class Target, class X>
-void cast(nd_view<X const> x, nd_view<detail::onnx_storage_t<Target>> y, bool saturate = true) {
+void cast(nd_view<X> x, nd_view<detail::onnx_storage_t<Target>> y, bool saturate = true) {
   if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous()) fail(errc::shape, "Cast: x and y must have the same shape, without gaps.");
   if (x.size() > 0 && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "Cast: ", x.data == nullptr ? "x" : "y", " is null.");
   for (index_t i = 0; i < x.size(); ++i) {
@@ -427,27 +427,27 @@ void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand co
 /// QLinearAdd, QLinearMul, with numpy's broadcasting. `C`: onnx_runtime (x86), onnx_runtime_arm, onnx_runtime_portable.
 /// @errors shape, null, scale (arm).
 template <convention_policy C = convention::onnx_runtime, class T>
-void qlinear_add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, convention::affine py, nd_view<T> y) {
+void qlinear_add(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, convention::affine py, nd_view<T> y) {
   quern::add<C>(a, pa, b, pb, y, py);
 }
 template <convention_policy C = convention::onnx_runtime, class T>
-void qlinear_mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, convention::affine py, nd_view<T> y) {
+void qlinear_mul(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, convention::affine py, nd_view<T> y) {
   quern::mul<C>(a, pa, b, pb, y, py);
 }
 
 /// QLinearSigmoid. `Fused`: the FMA3 kernel's polynomial, which x86 CPUs since 2013 run.
 template <class T, bool Fused = true>
-void qlinear_sigmoid(nd_view<T const> x, convention::affine px, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
+void qlinear_sigmoid(non_deduced<nd_view<T const>> x, convention::affine px, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
   unary(x, y, convention::onnx_runtime::sigmoid<code_of_t<T>, Fused>(px, py), max_isa);
 }
 template <class T>
-void qlinear_leaky_relu(nd_view<T const> x, convention::affine px, float alpha, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
+void qlinear_leaky_relu(non_deduced<nd_view<T const>> x, convention::affine px, float alpha, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
   unary(x, y, convention::onnx_runtime::leaky_relu<code_of_t<T>>(px, py, alpha), max_isa);
 }
 
 /// QLinearSoftmax along the last axis: rows of x.cols. (opset 12 and before flattens from `axis` on: pass that matrix.)
 template <class T>
-void qlinear_softmax(matrix_view<T const> x, convention::affine px, convention::affine py, matrix_view<T> y) {
+void qlinear_softmax(non_deduced<matrix_view<T const>> x, convention::affine px, convention::affine py, matrix_view<T> y) {
   if (x.rows != y.rows || x.cols != y.cols || (x.cols > 1 && (x.col_stride != 1 || y.col_stride != 1)))
     fail(errc::shape, "QLinearSoftmax: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, "; they must be equal, rows without gaps.");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearSoftmax: ", x.data == nullptr ? "x" : "y", " is null.");
@@ -458,7 +458,7 @@ void qlinear_softmax(matrix_view<T const> x, convention::affine px, convention::
 
 /// QLinearGlobalAveragePool and QLinearAveragePool of NHWC images (`channels_last`; nchw() views are NCHW's).
 template <convention_policy C = convention::onnx_runtime, class T>
-void qlinear_global_average_pool(tensor_view<T const> x, convention::affine px, convention::affine py, tensor_view<T> y) {
+void qlinear_global_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, convention::affine py, tensor_view<T> y) {
   if (y.n != x.n || y.c != x.c || y.h != 1 || y.w != 1) fail(errc::shape, "QLinearGlobalAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x 1 x 1 x ", x.c, ".");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearGlobalAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
   auto const average = C::template average_pool<code_of_t<T>>(px, py);
@@ -473,7 +473,7 @@ void qlinear_global_average_pool(tensor_view<T const> x, convention::affine px, 
 /// Dequantize, average in float (in the order of the window's rows), quantize with the zero point inside of the rounding.
 /// `count_include_pad`: padding counts as 0.0.
 template <class T>
-void qlinear_average_pool(tensor_view<T const> x, convention::affine px, pool_options const& o, convention::affine py, tensor_view<T> y,
+void qlinear_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, pool_options const& o, convention::affine py, tensor_view<T> y,
                           bool count_include_pad = false) {
   window const w = sliding_window("QLinearAveragePool", {x.h, x.w, 1}, o.size, o.stride, {}, o.padding);
   if (y.n != x.n || y.h != w.h.out || y.w != w.w.out || y.c != x.c)

@@ -18,7 +18,7 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 template <class T>
-window check_pool(char const* op, tensor_view<T const> src, pool_options const& o, tensor_view<T> dst) {
+window check_pool(char const* op, non_deduced<tensor_view<T const>> src, pool_options const& o, tensor_view<T> dst) {
   window const w = sliding_window(op, {src.h, src.w, 1}, o.size, o.stride, {}, o.padding);
   if (dst.n != src.n || dst.h != w.h.out || dst.w != w.w.out || dst.c != src.c)
     fail(errc::shape, op, ": dst is ", dst.n, " x ", dst.h, " x ", dst.w, " x ", dst.c, "; it must be ", src.n, " x ", w.h.out, " x ", w.w.out, " x ", src.c, ".");
@@ -40,7 +40,7 @@ constexpr tap_range taps_inside(axis const& a, index_t o) noexcept {
 }
 
 template <bool Average, class T>
-void pool(window const& w, tensor_view<T const> src, tensor_view<T> dst, fixed_point::limits const& l, isa i) {
+void pool(window const& w, non_deduced<tensor_view<T const>> src, tensor_view<T> dst, fixed_point::limits const& l, isa i) {
   pool_geometry const g{dst.w, src.w, w.w.kernel, w.w.stride, w.w.before, src.c, src.h_stride, src.w_stride, dst.w_stride, src.size() > index_t{4} << 20 ? w.h.stride : 0};
   for (index_t b = 0; b < src.n; ++b)
     for (index_t y = 0; y < dst.h; ++y) {
@@ -56,25 +56,25 @@ inline namespace QUERN_ABI {
 
 /// @types   s8, u8, s16. @errors shape (sizes, a window wholly inside of the padding), argument, null.
 template <class T>
-void average_pool2d(tensor_view<T const> src, pool_options const& o, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max},
+void average_pool2d(non_deduced<tensor_view<T const>> src, pool_options const& o, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max},
                     isa max_isa = isa::best) {
   detail::pool<true>(detail::check_pool("average_pool2d", src, o, dst), src, dst, l, active_isa(max_isa));
 }
 
 /// @types   s8, u8, s16. @errors as average_pool2d.
 template <class T>
-void max_pool2d(tensor_view<T const> src, pool_options const& o, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max},
+void max_pool2d(non_deduced<tensor_view<T const>> src, pool_options const& o, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max},
                 isa max_isa = isa::best) {
   detail::pool<false>(detail::check_pool("max_pool2d", src, o, dst), src, dst, l, active_isa(max_isa));
 }
 
 /// Over the whole image: dst is n x 1 x 1 x c.
 template <class T>
-void global_average_pool(tensor_view<T const> src, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max}, isa max_isa = isa::best) {
+void global_average_pool(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max}, isa max_isa = isa::best) {
   average_pool2d(src, {.size = {src.h, src.w, 1}}, dst, l, max_isa);
 }
 template <class T>
-void global_max_pool(tensor_view<T const> src, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max}, isa max_isa = isa::best) {
+void global_max_pool(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max}, isa max_isa = isa::best) {
   max_pool2d(src, {.size = {src.h, src.w, 1}}, dst, l, max_isa);
 }
 

@@ -124,12 +124,12 @@ inline learnable_gradients fake_quantize_learnable_backward(vector_view<float co
 
 /// quantized::add, quantized::mul (and their _relu forms), with broadcasting. @errors shape, null, scale (qnnpack's ratios).
 template <convention_policy Engine = convention::pytorch, class T>
-void add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> y, convention::affine py, bool relu = false) {
+void add(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> y, convention::affine py, bool relu = false) {
   convention::limits const l{relu ? py.zero_point : code_of_t<T>::min, code_of_t<T>::max};
   quern::add<Engine>(a, pa, b, pb, y, py, l);
 }
 template <convention_policy Engine = convention::pytorch, class T>
-void mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> y, convention::affine py, bool relu = false) {
+void mul(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> y, convention::affine py, bool relu = false) {
   convention::limits const l{relu ? py.zero_point : code_of_t<T>::min, code_of_t<T>::max};
   quern::mul<Engine>(a, pa, b, pb, y, py, l);
 }

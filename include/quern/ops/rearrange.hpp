@@ -12,7 +12,7 @@ inline namespace QUERN_ABI {
 /// dst = src, element by element, whatever their strides: transposed(v, permutation), sliced(v, ...) and broadcast(v, shape) make
 /// the views. @errors shape when the extents differ; null.
 template <class T>
-void copy(nd_view<T const> src, nd_view<T> dst) {
+void copy(non_deduced<nd_view<T const>> src, nd_view<T> dst) {
   if (!(src.extents == dst.extents)) fail(errc::shape, "copy: src has ", src.size(), " elements in rank ", src.extents.rank, ", dst ", dst.size(), " in rank ", dst.extents.rank, "; their shapes must be equal.");
   if (dst.size() == 0) return;
   if (src.data == nullptr || dst.data == nullptr) fail(errc::null, "copy: ", src.data == nullptr ? "src" : "dst", " is null.");
@@ -41,7 +41,7 @@ void fill(nd_view<T> dst, T value) {
 /// dst = `value` (the zero point, for real 0.0) around src, which begins at position before[d] of each dimension.
 /// @errors shape when src does not fit; null.
 template <class T>
-void pad_tensor(nd_view<T const> src, index_t const* before, T value, nd_view<T> dst) {
+void pad_tensor(non_deduced<nd_view<T const>> src, index_t const* before, T value, nd_view<T> dst) {
   if (src.extents.rank != dst.extents.rank) fail(errc::shape, "pad: src has rank ", src.extents.rank, ", dst ", dst.extents.rank, "; they must be equal.");
   nd_view<T> inner = dst;
   for (int d = 0; d < dst.extents.rank; ++d) inner = sliced(inner, d, before[d], src.extents.dim[d]);
@@ -52,19 +52,19 @@ void pad_tensor(nd_view<T const> src, index_t const* before, T value, nd_view<T>
 /// Copies one part of a concatenation along dimension d to positions from `first` on; f(code) maps its codes to the destination's
 /// (fixed_point::requantize when the parameters differ). @errors shape, null.
 template <class T, class F>
-void place(nd_view<T const> part, int d, index_t first, nd_view<T> dst, F const& f, isa max_isa = isa::best) {
+void place(non_deduced<nd_view<T const>> part, int d, index_t first, nd_view<T> dst, F const& f, isa max_isa = isa::best) {
   if (part.extents.rank != dst.extents.rank) fail(errc::shape, "place: part has rank ", part.extents.rank, ", dst ", dst.extents.rank, "; they must be equal.");
   unary(part, sliced(dst, d, first, part.extents.dim[d]), f, max_isa);
 }
 template <class T>
-void place(nd_view<T const> part, int d, index_t first, nd_view<T> dst) {
+void place(non_deduced<nd_view<T const>> part, int d, index_t first, nd_view<T> dst) {
   copy(part, sliced(dst, d, first, part.extents.dim[d]));
 }
 
 /// NHWC blocks of `block` x `block` pixels become channels: dst(b, y, x, (dy * block + dx) * c + i) = src(b, y*block+dy, x*block+dx, i).
 /// @errors shape when the sizes do not fit; argument.
 template <class T>
-void space_to_depth(tensor_view<T const> src, index_t block, tensor_view<T> dst) {
+void space_to_depth(non_deduced<tensor_view<T const>> src, index_t block, tensor_view<T> dst) {
   if (block < 1) fail(errc::argument, "space_to_depth: the block is ", block, "; it must be at least 1.");
   if (src.n != dst.n || src.h != dst.h * block || src.w != dst.w * block || src.c * block * block != dst.c)
     fail(errc::shape, "space_to_depth: src is ", src.h, " x ", src.w, " x ", src.c, ", dst ", dst.h, " x ", dst.w, " x ", dst.c,
@@ -79,7 +79,7 @@ void space_to_depth(tensor_view<T const> src, index_t block, tensor_view<T> dst)
 
 /// The inverse of space_to_depth. @errors shape, argument.
 template <class T>
-void depth_to_space(tensor_view<T const> src, index_t block, tensor_view<T> dst) {
+void depth_to_space(non_deduced<tensor_view<T const>> src, index_t block, tensor_view<T> dst) {
   if (block < 1) fail(errc::argument, "depth_to_space: the block is ", block, "; it must be at least 1.");
   if (src.n != dst.n || dst.h != src.h * block || dst.w != src.w * block || dst.c * block * block != src.c)
     fail(errc::shape, "depth_to_space: src is ", src.h, " x ", src.w, " x ", src.c, ", dst ", dst.h, " x ", dst.w, " x ", dst.c,

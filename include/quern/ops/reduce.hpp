@@ -13,8 +13,8 @@ inline namespace QUERN_ABI {
 /// @shapes  dst has size 1 in reduced dimensions (reduced_shape(s, axes)), src's size in others.
 /// @range   sums are exact to 2^31 / 128 codes (int8), 65,536 (int16); they wrap beyond, as TFLite's do.
 /// @errors  shape, null.
-template <class Src, class Dst, class F>
-void reduce(nd_view<Src const> src, unsigned axes, nd_view<Dst> dst, F const& f) {
+template <class From, class Dst, class F>
+void reduce(nd_view<From> src, unsigned axes, nd_view<Dst> dst, F const& f) {
   if (src.extents.rank != dst.extents.rank) fail(errc::shape, "reduce: src has rank ", src.extents.rank, ", dst ", dst.extents.rank, "; reduced dimensions stay, with size 1.");
   for (int d = 0; d < src.extents.rank; ++d) {
     bool const gone = ((axes >> d) & 1) != 0;
@@ -31,7 +31,7 @@ void reduce(nd_view<Src const> src, unsigned axes, nd_view<Dst> dst, F const& f)
   auto const walk = detail::runs<2>::of(src.extents, total, src);
   walk.for_each([&](index_t const* at) {
     std::int32_t* const t = sums.data() + at[0];
-    Src const* const s = src.data + at[1];
+    From const* const s = src.data + at[1];
     if (walk.step[0] == 0) {
       std::uint32_t sum = 0;
       for (index_t i = 0; i < walk.length; ++i) sum += static_cast<std::uint32_t>(static_cast<std::int32_t>(s[i * walk.step[1]]));
@@ -50,12 +50,12 @@ void reduce(nd_view<Src const> src, unsigned axes, nd_view<Dst> dst, F const& f)
 /// Calls row(src, dst, n) for every innermost row of two tensors of the same shape: softmax and normalizations
 /// (fixed_point::softmax8, softmax16, l2_normalize). @errors shape, null.
 template <class Src, class Dst, class F>
-void by_rows(nd_view<Src const> src, nd_view<Dst> dst, F const& row) {
+void by_rows(nd_view<Src> src, nd_view<Dst> dst, F const& row) {
   if (!(src.extents == dst.extents)) fail(errc::shape, "by_rows: the shapes of src and dst must be equal.");
   if (!src.contiguous() || !dst.contiguous()) fail(errc::shape, "by_rows: src and dst must be contiguous.");
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "by_rows: ", src.data == nullptr ? "src" : "dst", " is null.");
   index_t const n = src.extents.rank > 0 ? src.extents.dim[src.extents.rank - 1] : 1;
-  for (index_t at = 0; at < src.size(); at += n) row(src.data + at, dst.data + at, n);
+  for (index_t at = 0; at < src.size(); at += n) row(static_cast<Src const*>(src.data + at), dst.data + at, n);
 }
 
 }  // inline namespace QUERN_ABI

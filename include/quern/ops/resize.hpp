@@ -23,7 +23,7 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 template <class T>
-void check_resize(char const* op, tensor_view<T const> src, tensor_view<T> dst, resize_options o) {
+void check_resize(char const* op, non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o) {
   if (src.n != dst.n || src.c != dst.c) fail(errc::shape, op, ": src has batch ", src.n, " and ", src.c, " channels, dst ", dst.n, " and ", dst.c, "; they must be equal.");
   if (src.h < 1 || src.w < 1 || dst.h < 1 || dst.w < 1) fail(errc::shape, op, ": an image is empty.");
   if (src.data == nullptr || dst.data == nullptr) fail(errc::null, op, ": ", src.data == nullptr ? "src" : "dst", " is null.");
@@ -58,7 +58,7 @@ inline namespace QUERN_ABI {
 
 /// @types any. @errors shape, null, argument.
 template <class T>
-void resize_nearest(tensor_view<T const> src, tensor_view<T> dst, resize_options o = {}) {
+void resize_nearest(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o = {}) {
   detail::check_resize("resize_nearest", src, dst, o);
   for (index_t b = 0; b < dst.n; ++b)
     for (index_t y = 0; y < dst.h; ++y) {
@@ -72,7 +72,7 @@ void resize_nearest(tensor_view<T const> src, tensor_view<T> dst, resize_options
 
 /// @types s8, u8, s16. @rounds once, half away from zero, from 20 fraction bits. @errors shape, null, argument.
 template <class T>
-void resize_bilinear(tensor_view<T const> src, tensor_view<T> dst, resize_options o = {}) {
+void resize_bilinear(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o = {}) {
   detail::check_resize("resize_bilinear", src, dst, o);
   for (index_t b = 0; b < dst.n; ++b)
     for (index_t y = 0; y < dst.h; ++y) {

@@ -51,7 +51,7 @@ constexpr byte_table<Src, Dst> make_table(fixed_point::affine src, fixed_point::
 /// dst[i] = table(src[i]). dst may be src.
 /// @errors shape when the sizes differ; null.
 template <class Src, class Dst>
-void apply(byte_table<Src, Dst> const& table, vector_view<Src const> src, vector_view<Dst> dst, isa max_isa = isa::best) {
+void apply(byte_table<Src, Dst> const& table, non_deduced<vector_view<Src const>> src, non_deduced<vector_view<Dst>> dst, isa max_isa = isa::best) {
   if (src.size != dst.size) fail(errc::shape, "apply: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
   if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "apply: ", src.data == nullptr ? "src" : "dst", " is null.");
   if (src.contiguous() && dst.contiguous())
@@ -60,14 +60,6 @@ void apply(byte_table<Src, Dst> const& table, vector_view<Src const> src, vector
   else
     for (index_t i = 0; i < src.size; ++i) dst[i] = table(src[i]);
 }
-/// The same of containers and arrays: apply(table, view(src), view(dst)).
-template <class Src, class Dst>
-void apply(byte_table<Src, Dst> const& table, vector_view<Src> src, vector_view<Dst> dst, isa max_isa = isa::best)
-  requires(!std::is_const_v<Src>)
-{
-  apply(table, vector_view<Src const>(src), dst, max_isa);
-}
-
 /// dst[i] = table(src[i]) for int16 codes, by interpolation between 513 samples. @errors shape, null.
 inline void apply(fixed_point::interpolated_table const& table, vector_view<std::int16_t const> src, vector_view<std::int16_t> dst) {
   if (src.size != dst.size) fail(errc::shape, "apply: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");

@@ -59,12 +59,12 @@ void quantize(nd_view<float const> x, convention::affine p, nd_view<typename cod
   quantize_as<convention::tflite, Code>(view(x.data, x.size()), p, view(y.data, y.size()), max_isa);
 }
 template <class T>
-void dequantize(nd_view<T const> q, convention::affine p, nd_view<float> y) {
+void dequantize(nd_view<T> q, convention::affine p, nd_view<float> y) {
   if (!(q.extents == y.extents) || !q.contiguous() || !y.contiguous()) fail(errc::shape, "dequantize: q has ", q.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
   dequantize_as<convention::tflite>(view(q.data, q.size()), p, view(y.data, y.size()));
 }
 template <class Rescale = rescale::gemmlowp_double, class X, class Y>
-void requantize(nd_view<X const> x, convention::affine px, nd_view<Y> y, convention::affine py, isa max_isa = isa::best) {
+void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::affine py, isa max_isa = isa::best) {
   unary(x, y, fixed_point::requantize<Rescale>::make(px, py, convention::limits_of<code_of_t<Y>>), max_isa);
 }
 

@@ -34,14 +34,14 @@ void quantize(nd_view<float const> x, convention::affine p, nd_view<typename cod
   quantize_as<convention::tvm, Code>(view(x.data, x.size()), p, view(y.data, y.size()), max_isa);
 }
 template <class T>
-void dequantize(nd_view<T const> q, convention::affine p, nd_view<float> y) {
+void dequantize(nd_view<T> q, convention::affine p, nd_view<float> y) {
   if (!(q.extents == y.extents) || !q.contiguous() || !y.contiguous()) fail(errc::shape, "dequantize: q has ", q.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
   dequantize_as<convention::tvm>(view(q.data, q.size()), p, view(y.data, y.size()));
 }
 
 /// relay.qnn.requantize of int8, uint8 or int32 codes. @errors shape, null, scale.
 template <class X, class Y>
-void requantize(nd_view<X const> x, convention::affine px, nd_view<Y> y, convention::affine py, rounding r = rounding::upward, compute c = compute::int64) {
+void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::affine py, rounding r = rounding::upward, compute c = compute::int64) {
   using code = code_of_t<Y>;
   using up = convention::tvm;
   using near = convention::tvm_to_nearest;
@@ -53,11 +53,11 @@ void requantize(nd_view<X const> x, convention::affine px, nd_view<Y> y, convent
 
 /// relay.qnn.add, relay.qnn.mul, with broadcasting. @errors shape, null, scale.
 template <class T>
-void add(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> y, convention::affine py, rounding r = rounding::upward) {
+void add(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> y, convention::affine py, rounding r = rounding::upward) {
   r == rounding::upward ? quern::add<convention::tvm>(a, pa, b, pb, y, py) : quern::add<convention::tvm_to_nearest>(a, pa, b, pb, y, py);
 }
 template <class T>
-void mul(nd_view<T const> a, convention::affine pa, nd_view<T const> b, convention::affine pb, nd_view<T> y, convention::affine py, rounding r = rounding::upward) {
+void mul(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> y, convention::affine py, rounding r = rounding::upward) {
   r == rounding::upward ? quern::mul<convention::tvm>(a, pa, b, pb, y, py) : quern::mul<convention::tvm_to_nearest>(a, pa, b, pb, y, py);
 }
 
