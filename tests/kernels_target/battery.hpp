@@ -74,12 +74,12 @@ bytes battery(quern::isa cap) {
   for (auto* v : {&image, &filter, &taps})
     for (auto& c : *v) c = static_cast<std::int8_t>(random());
   epilogue<to_real> const e{.lhs_zero_point = 5, .rescale = {.cols = 0.0007f}};
-  std::vector<std::int8_t> convolved(static_cast<std::size_t>(9 * 11 * 24));
+  std::vector<std::int8_t> by_channel(image.size()), convolved(static_cast<std::size_t>(9 * 11 * 24));
   auto const pixels = nhwc(static_cast<std::int8_t const*>(image.data()), 1, 9, 11, 20);
   conv2d(pixels, pack_conv(nhwc(filter.data(), 24, 3, 3, 20), {.padding = same}), nhwc(convolved.data(), 1, 9, 11, 24), e, {.max_isa = cap});
   append(out, convolved);
-  depthwise_conv2d(pixels, pack_depthwise(nhwc(taps.data(), 1, 3, 3, 20), {.padding = same}), nhwc(image.data(), 1, 9, 11, 20), e, {.max_isa = cap});
-  append(out, image);
+  depthwise_conv2d(pixels, pack_depthwise(nhwc(taps.data(), 1, 3, 3, 20), {.padding = same}), nhwc(by_channel.data(), 1, 9, 11, 20), e, {.max_isa = cap});
+  append(out, by_channel);
 
   // Sums, and a pool.
   auto const summed = fixed_point::add<>::make({0.02f, 3}, {0.03f, -7}, {0.04f, 1}, {}, 20);

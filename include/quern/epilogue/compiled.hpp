@@ -20,4 +20,9 @@ template <class Dst, class R>
   requires is_listed<R, rescales>
 inline constexpr bool is_compiled_epilogue<Dst, epilogue<R>> = is_listed<Dst, compiled_epilogue_codes>;
 
+using compiled_depthwise_rescales = type_list<to_real, rescale::gemmlowp_double, rescale::tflite_single>;
+template <class Dst, class E>
+inline constexpr bool is_compiled_depthwise = is_compiled_epilogue<Dst, E> && is_listed<Dst, compiled_epilogue_codes> &&
+                                              is_listed<typename E::rescale_type, compiled_depthwise_rescales>;
+
 }  // namespace quern::detail

@@ -39,7 +39,7 @@ using depthwise_image_function = void (*)(void const* context, depthwise_image c
 }  // namespace detail
 }  // namespace quern
 
-#if QUERN_X86_64
+#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 QUERN_FP_BEGIN
 
 QUERN_TARGET_BEGIN(QUERN_TARGET_AVX2)
@@ -94,6 +94,14 @@ inline namespace QUERN_ABI {
 
 /// The function for this epilogue on this instruction set; null where the epilogue is a pass of its own.
 template <class Dst, class E>
+depthwise_row_function depthwise_row_for(finish_context<Dst, E> const& c, isa i) noexcept;
+
+/// The function for 3 x 3 convolutions of 64 channels at a time; null where there is none, or no row function.
+template <class Dst, class E>
+depthwise_image_function depthwise_image_for(finish_context<Dst, E> const& c, isa i) noexcept;
+
+#if QUERN_DETAIL_KERNEL_BODIES
+template <class Dst, class E>
 depthwise_row_function depthwise_row_for([[maybe_unused]] finish_context<Dst, E> const& c, [[maybe_unused]] isa i) noexcept {
 #if QUERN_X86_64
   using R = typename E::rescale_type;
@@ -111,7 +119,6 @@ depthwise_row_function depthwise_row_for([[maybe_unused]] finish_context<Dst, E>
   return nullptr;
 }
 
-/// The function for 3 x 3 convolutions of 64 channels at a time; null where there is none, or no row function.
 template <class Dst, class E>
 depthwise_image_function depthwise_image_for([[maybe_unused]] finish_context<Dst, E> const& c, [[maybe_unused]] isa i) noexcept {
 #if QUERN_X86_64
@@ -121,6 +128,7 @@ depthwise_image_function depthwise_image_for([[maybe_unused]] finish_context<Dst
 #endif
   return nullptr;
 }
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail

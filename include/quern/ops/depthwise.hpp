@@ -444,8 +444,8 @@ template <class Dst, class E>
 struct depthwise_call {
   finish_context<Dst, E> context;
   epilogue_body body;
-  depthwise_row_function row_function;
-  depthwise_image_function image_function;
+  depthwise_row_function row_function = nullptr;
+  depthwise_image_function image_function = nullptr;
   packed_matrix_view<std::int8_t> columns;  // stands for the weights where an epilogue wants their sums
   kernel::depthwise_kernel kernel;
   depthwise_layout layout;
@@ -462,8 +462,10 @@ struct depthwise_call {
       context.max = limits.max;
     }
     body = choose_body(context, chosen);
-    row_function = depthwise_row_for(context, chosen);
-    image_function = depthwise_image_for(context, chosen);
+    if constexpr (QUERN_DETAIL_KERNEL_BODIES || is_compiled_depthwise<Dst, E>) {
+      row_function = depthwise_row_for(context, chosen);
+      image_function = depthwise_image_for(context, chosen);
+    }
     columns.k_ = w.taps();
     columns.n_ = p.outputs;
     columns.sums_ = p.sums.data();
