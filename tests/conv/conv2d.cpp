@@ -308,6 +308,15 @@ TEST_CASE("mistakes are told before anything is written", "[conv]") {
   CHECK(code_of([&] { conv2d(src, packed, nhwc(x.data(), 1, 6, 6, 8)); }) == errc::overlap);
   std::vector<std::int32_t> bias(7);
   CHECK(code_of([&] { conv2d(src, packed, dst, epilogue<>{.bias = view(bias.data(), 7)}); }) == errc::shape);
+  // A later group's mistake, and a later phase's, before the first is written.
+  float scales[8] = {1, 1, 1, 1, 1, 1, 1, 0};
+  epilogue<to_real> const zero_scale{.rescale = {.cols = view(scales)}};
+  auto const halves = pack_conv(nhwc(static_cast<std::int8_t const*>(w.data()), 8, 3, 3, 2), {.padding = same, .groups = 2});
+  CHECK(code_of([&] { conv2d(src, halves, dst, zero_scale); }) == errc::scale);
+  std::vector<std::int8_t> large(12 * 12 * 8, 55);
+  auto const spread = pack_transposed_conv(filter, {.stride = {2, 2}, .padding = same});
+  CHECK(code_of([&] { transposed_conv2d(src, spread, nhwc(large.data(), 1, 12, 12, 8), zero_scale); }) == errc::scale);
+  for (auto v : large) REQUIRE(v == 55);
   for (auto v : y) REQUIRE(v == 55);
 }
 

@@ -170,5 +170,20 @@ TEST_CASE("a depthwise convolution refuses what does not fit", "[conv][depthwise
   REQUIRE_THROWS_AS(pack_depthwise(tensor_view<std::int8_t const>{nullptr, 1, 3, 3, 3, 27, 9, 3, 1}), error);
   REQUIRE_THROWS_AS(depthwise_conv2d(src, packed_depthwise<std::int8_t>{}, nhwc(y.data(), 1, 4, 4, 6)), error);
   REQUIRE_THROWS_AS(depthwise_conv2d(src, pack_depthwise(nhwc(w.data(), 1, 3, 3, 6)), nhwc(y.data(), 1, 4, 4, 6)), error);
+  auto const refused = [&](auto const& e) {
+    try {
+      depthwise_conv2d(src, pack_depthwise(nhwc(w.data(), 1, 3, 3, 6), {.padding = same}), nhwc(y.data(), 1, 4, 4, 6), e);
+    } catch (error const& mistake) {
+      return mistake.code();
+    }
+    throw std::runtime_error("nothing was refused");
+  };
+  float const scales[6] = {1, 1, 1, 1, 1, -1};
+  CHECK(refused(epilogue<to_real>{.rescale = {.cols = view(scales)}}) == errc::scale);
+  CHECK(refused(epilogue<to_real>{.lhs_zero_point = 128}) == errc::zero_point);
+  CHECK(refused(epilogue<to_real>{.rhs_zero_point = -129}) == errc::zero_point);
+  CHECK(refused(epilogue<to_real>{.dst_zero_point = 200}) == errc::zero_point);
+  CHECK(refused(epilogue<to_real>{.min = 5, .max = 4}) == errc::argument);
+  CHECK(refused(epilogue<>{.accumulate = true}) == errc::argument);
   for (auto v : y) REQUIRE(v == 55);
 }

@@ -303,3 +303,15 @@ TEST_CASE("layers read views of data that is not const", "[layers]") {
   apply(table_of<std::int8_t, std::int8_t>([](int v) { return v; }), view(x), view(y));
   CHECK(y == x);
 }
+
+TEST_CASE("products of absurd scales saturate alike on vectors", "[layers]") {
+  auto const f = fixed_point::mul<rescale::tflite_single>::make({1.0f, 0}, {1.0f, 0}, {1e-6f, 100}, {-128, 127});
+  auto const x = codes(130, 23), z = codes(130, 24);
+  std::vector<std::int8_t> y(130);
+  shape const s = make_shape(130);
+  support::for_each_native_isa([&](isa i) {
+    INFO(name(i));
+    binary(nd(x.data(), s), nd(z.data(), s), nd(y.data(), s), f);
+    for (std::size_t k = 0; k < y.size(); ++k) REQUIRE(y[k] == f(x[k], z[k]));
+  });
+}

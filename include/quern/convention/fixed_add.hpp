@@ -32,7 +32,10 @@ struct fixed_add {
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
     std::int32_t const acc = wrap32(std::int64_t{bias} + static_cast<std::int64_t>(a) * lhs_multiplier + static_cast<std::int64_t>(b) * rhs_multiplier);
-    std::int32_t const v = TiesUp ? wrap32(std::int64_t{acc} + (1 << (shift - 1))) >> shift : rescale::rounding_divide_by_pot(acc, shift);
+    // QNNPACK's smallest ratios shift by up to 35; a quotient by 2^32 and more rounds to 0.
+    std::int32_t const v = TiesUp      ? wrap32(std::int64_t{acc} + (1 << (shift - 1))) >> shift
+                           : shift > 31 ? 0
+                                        : rescale::rounding_divide_by_pot(acc, shift);
     return clamp(v + zero_point, clamped.min, clamped.max);
   }
 };

@@ -24,6 +24,11 @@ struct limits {
   std::int32_t min = -128, max = 127;
 };
 
+/// clamp(y + zero_point). The sum has 64 bits: where scales differ absurdly a rescaled product may be any int32.
+QUERN_INLINE constexpr std::int32_t placed(std::int32_t y, std::int32_t zero_point, limits l) noexcept {
+  return static_cast<std::int32_t>(clamp<std::int64_t>(std::int64_t{y} + zero_point, l.min, l.max));
+}
+
 /// y = clamp(rescale(rescale((a - za) * 2^L) +- rescale((b - zb) * 2^L)) + zero_point)
 ///
 /// with the three scales Sa/m, Sb/m and m/(2^L So), m = 2 max(Sa, Sb): each rounds on its own. L = 20 for int8, 15 for int16.
@@ -55,7 +60,7 @@ struct add {
     std::int32_t const sa = Rescale::apply((a - lhs_zero_point) * (1 << left_shift), lhs);
     std::int32_t const sb = Rescale::apply((b - rhs_zero_point) * (1 << left_shift), rhs);
     std::int32_t const y = Rescale::apply(Subtract ? sa - sb : sa + sb, dst);
-    return clamp(y + zero_point, clamped.min, clamped.max);
+    return placed(y, zero_point, clamped);
   }
 };
 template <class Rescale = rescale::gemmlowp_double>
@@ -74,7 +79,7 @@ struct mul {
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
     std::int32_t const y = Rescale::apply(wrap32(static_cast<std::int64_t>(a - lhs_zero_point) * (b - rhs_zero_point)), dst);
-    return clamp(y + zero_point, clamped.min, clamped.max);
+    return placed(y, zero_point, clamped);
   }
 };
 
@@ -89,8 +94,7 @@ struct requantize {
     return {x.zero_point, y.zero_point, Rescale::from_real(static_cast<double>(x.scale) / static_cast<double>(y.scale)), l};
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t x) const noexcept {
-    return static_cast<std::int32_t>(
-        clamp<std::int64_t>(static_cast<std::int64_t>(Rescale::apply(wrap32(static_cast<std::int64_t>(x) - src_zero_point), dst)) + zero_point, clamped.min, clamped.max));
+    return placed(Rescale::apply(wrap32(std::int64_t{x} - src_zero_point), dst), zero_point, clamped);
   }
 };
 
@@ -110,7 +114,7 @@ struct leaky_relu {
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t q) const noexcept {
     std::int32_t const x = q - src_zero_point;
     std::int32_t const y = x >= 0 ? Rescale::apply(x, identity) : negative_slope ? -Rescale::apply(x, slope) : Rescale::apply(x, slope);
-    return clamp(y + zero_point, clamped.min, clamped.max);
+    return placed(y, zero_point, clamped);
   }
 };
 
@@ -128,7 +132,7 @@ struct prelu {
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t q, std::int32_t a) const noexcept {
     std::int32_t const x = q - src_zero_point;
     std::int32_t const y = x >= 0 ? Rescale::apply(x, identity) : Rescale::apply(x * (a - alpha_zero_point), slope);
-    return clamp(y + zero_point, clamped.min, clamped.max);
+    return placed(y, zero_point, clamped);
   }
 };
 

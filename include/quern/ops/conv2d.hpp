@@ -266,7 +266,8 @@ void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_vie
   if (src.n == 0) return;
   detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, weights.run(), {detail::outputs_of(win)});
   detail::group_weights<Weight> const groups{&weights, 0};
-  if (options.workspace.data != nullptr) detail::check_workspace("conv", options.workspace, detail::run_conv(parts, groups, e, options, false));
+  // Every group is checked before the first is written; a single one checks itself.
+  if (options.workspace.data != nullptr || o.groups > 1) detail::check_workspace("conv", options.workspace, detail::run_conv(parts, groups, e, options, false));
   detail::run_conv(parts, groups, e, options, true);
 }
 
@@ -338,8 +339,7 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
   detail::check_conv_operands("transposed_conv2d", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, {win.h.out, win.w.out, 1});
   detail::check_conv_epilogue("transposed_conv2d", e, weights.filter.outputs);
   if (src.n == 0) return;
-  if (options.workspace.data != nullptr)
-    detail::check_workspace("transposed_conv2d", options.workspace, detail::run_transposed(src, weights, dst, win, e, options, false));
+  detail::check_workspace("transposed_conv2d", options.workspace, detail::run_transposed(src, weights, dst, win, e, options, false));
   detail::run_transposed(src, weights, dst, win, e, options, true);
 }
 

@@ -240,7 +240,8 @@ struct conv_parts {
   }
 };
 
-/// Runs a convolution product by product; with `run` false it only says how many bytes of workspace that takes.
+/// Runs a convolution product by product; with `run` false it only says how many bytes of workspace that takes, and fails where a
+/// group's product would.
 template <class Src, class Weights, class Dst, class E>
 index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const& e, gemm_options const& options, bool run) {
   if (p.products == 0) return 0;
@@ -259,7 +260,7 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
     for (index_t q = 0; q < p.products; ++q) {
       auto const block = epilogue_block(e, p.position(q), p.grid.step.w, p.rows, g * p.outputs, p.outputs);
       matrix_view<Src const> lhs{reader.src.data, p.rows, p.depth(), p.matrix ? p.src.w_stride : 0, p.matrix ? 1 : 0};
-      if (run) check_gemm<Src>(lhs, rhs, p.destination(q, g), block, options);
+      check_gemm<Src>(lhs, rhs, p.destination(q, g), block, options);
       gemm_call<Src, weight, Dst, std::remove_const_t<decltype(block)>> call(lhs, rhs, p.destination(q, g), block, options);
       direct_conv direct;
       if constexpr (sizeof(Src) == 1)

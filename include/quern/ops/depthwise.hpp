@@ -521,13 +521,14 @@ inline namespace QUERN_ABI {
 /// @shapes  src n x h x w x c, weights 1 x kh x kw x (c * multiplier), dst as depthwise_output_shape says; rows of any stride.
 /// @types   src s8, u8; weights s8, u8; dst and epilogue as gemm's.
 /// @range   exact to 33,025 taps.
-/// @errors  shape, null, overlap, depth, zero_point, argument, capacity (workspace); nothing is written then.
+/// @errors  shape, null, overlap, depth, zero_point, scale, argument, capacity (workspace); nothing is written then.
 template <class Src, class Weight, class Dst, class E = epilogue<>>
 void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& p, tensor_view<Dst> dst, E const& e = {},
                       gemm_options const& options = {}) {
   using src_type = std::remove_const_t<Src>;
   window const w = detail::check_depthwise(src, p, dst);
   detail::check_conv_epilogue("depthwise_conv2d", e, p.outputs);
+  detail::check_epilogue<std::remove_const_t<Src>, Weight, Dst>("depthwise_conv2d", e, dst.n * w.positions(), p.outputs);
   if (dst.size() == 0) return;
   auto* const memory = static_cast<unsigned char*>(options.workspace.data);
   if constexpr (std::is_same_v<Weight, std::int8_t>) {
@@ -561,6 +562,7 @@ index_t depthwise_workspace(tensor_view<Src> src, packed_depthwise<Weight> const
                             gemm_options const& options = {}) {
   window const w = detail::check_depthwise(src, p, dst);
   detail::check_conv_epilogue("depthwise_conv2d", e, p.outputs);
+  detail::check_epilogue<std::remove_const_t<Src>, Weight, Dst>("depthwise_conv2d", e, dst.n * w.positions(), p.outputs);
   if (dst.size() == 0) return 0;
   if constexpr (std::is_same_v<Weight, std::int8_t>)
     if (detail::depthwise_interleaves(p, e)) return detail::depthwise_call<Dst, E>(p, w, src.c, dst, e, options).bytes();

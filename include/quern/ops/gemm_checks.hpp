@@ -35,16 +35,16 @@ consteval void require_gemm_types() {
 QUERN_INLINE bool misses(index_t size, index_t wanted) noexcept { return size != 0 && size != wanted; }
 
 template <class T>
-void check_each(char const* what, one_or_each<T> const& v, index_t wanted, char const* of) {
+void check_each(char const* op, char const* what, one_or_each<T> const& v, index_t wanted, char const* of) {
   if (v.single()) return;
-  if (v.size != wanted) fail(errc::shape, "gemm: ", what, " has ", v.size, " elements, dst ", wanted, " ", of, "; there must be one for each, or one value.");
-  if (v.each == nullptr) fail(errc::null, "gemm: ", what, " is null, but has ", v.size, " elements.");
+  if (v.size != wanted) fail(errc::shape, op, ": ", what, " has ", v.size, " elements, dst ", wanted, " ", of, "; there must be one for each, or one value.");
+  if (v.each == nullptr) fail(errc::null, op, ": ", what, " is null, but has ", v.size, " elements.");
 }
 template <class T>
-void check_list(char const* what, vector_view<T> v, index_t wanted) {
+void check_list(char const* op, char const* what, vector_view<T> v, index_t wanted) {
   if (v.size == 0) return;
-  if (v.size != wanted) fail(errc::shape, "gemm: ", what, " has ", v.size, " elements, dst ", wanted, " columns; there must be one for each.");
-  if (v.data == nullptr) fail(errc::null, "gemm: ", what, " is null, but has ", v.size, " elements.");
+  if (v.size != wanted) fail(errc::shape, op, ": ", what, " has ", v.size, " elements, dst ", wanted, " columns; there must be one for each.");
+  if (v.data == nullptr) fail(errc::null, op, ": ", what, " is null, but has ", v.size, " elements.");
 }
 
 /// Whether two strided matrices may share a byte: by their first and last.
@@ -65,7 +65,7 @@ bool may_overlap(matrix_view<A> a, matrix_view<B> b) noexcept {
 }
 
 template <class T>
-void check_scales(char const* what, one_or_each<float> const& v, T count) {
+void check_scales(char const* op, char const* what, one_or_each<float> const& v, T count) {
   if (!v.single() && v.stride == 1) {
     std::uint32_t wrong = 0;  // a positive, finite float's bits are 1 to those of the largest
     for (index_t i = 0; i < count; ++i) wrong |= static_cast<std::uint32_t>(__builtin_bit_cast(std::uint32_t, v.each[i]) - 1u >= 0x7f7fffffu);
@@ -73,7 +73,7 @@ void check_scales(char const* what, one_or_each<float> const& v, T count) {
   }
   for (index_t i = 0; i < (v.single() ? 1 : count); ++i)
     if (!(v[i] > 0) || !is_finite(v[i]))
-      fail(errc::scale, "gemm: ", what, "[", i, "] is ", static_cast<double>(v[i]), "; a scale must be positive and finite.");
+      fail(errc::scale, op, ": ", what, "[", i, "] is ", static_cast<double>(v[i]), "; a scale must be positive and finite.");
 }
 
 /// Refuses a depth at which an accumulator could leave int32: first by the types and zero points, then by the weights at hand.
@@ -106,6 +106,48 @@ void check_depth(lhs_codes lhs, packed_matrix_view<Rhs> const& rhs, E const& e, 
          2147483647 / larger(1, a_max * b_max), ", and the weights do not prove more; split k, or set gemm_options.wide.");
 }
 
+/// What can be wrong with the stages of an m x n destination; weights in groups apart.
+template <class Lhs, class Rhs, class Dst, class R, class S, class T>
+void check_epilogue(char const* op, epilogue<R, S, T> const& e, index_t m, index_t n) {
+  check_each(op, "epilogue.lhs_zero_point", e.lhs_zero_point, m, "rows");
+  check_each(op, "epilogue.rhs_zero_point", e.rhs_zero_point, n, "columns");
+  check_list(op, "epilogue.bias", e.bias, n);
+  using a = code_of_t<Lhs>;
+  using b = code_of_t<Rhs>;
+  for (index_t i = 0; i < (e.lhs_zero_point.single() ? 1 : m); ++i)
+    if (e.lhs_zero_point[i] < a::min || e.lhs_zero_point[i] > a::max)
+      fail(errc::zero_point, op, ": lhs_zero_point[", i, "] is ", e.lhs_zero_point[i], "; lhs holds ", a::min, " to ", a::max, ".");
+  for (index_t j = 0; j < (e.rhs_zero_point.single() ? 1 : n); ++j)
+    if (e.rhs_zero_point[j] < b::min || e.rhs_zero_point[j] > b::max)
+      fail(errc::zero_point, op, ": rhs_zero_point[", j, "] is ", e.rhs_zero_point[j], "; rhs holds ", b::min, " to ", b::max, ".");
+  if constexpr (std::is_integral_v<Dst>) {
+    using d = code_of_t<Dst>;
+    if (e.dst_zero_point < d::min || e.dst_zero_point > d::max)
+      fail(errc::zero_point, op, ": dst_zero_point is ", e.dst_zero_point, "; dst holds ", d::min, " to ", d::max, ".");
+    auto const limits = integer_limits<Dst>::of(e.min, e.max);
+    if (!(e.min.value <= e.max.value) || limits.min > limits.max || e.min.value > d::max || e.max.value < d::min)
+      fail(errc::argument, op, ": the clamp is [", e.min.value, ", ", e.max.value, "]; it must hold a value of dst.");
+  } else if (!(e.min.value <= e.max.value)) {
+    fail(errc::argument, op, ": the clamp is [", e.min.value, ", ", e.max.value, "]; min must not be above max.");
+  }
+  if constexpr (std::is_same_v<R, to_real>) {
+    check_each(op, "epilogue.rescale.cols", e.rescale.cols, n, "columns");
+    check_each(op, "epilogue.rescale.rows", e.rescale.rows, m, "rows");
+    check_list(op, "epilogue.rescale.bias", e.rescale.bias, n);
+    check_scales(op, "epilogue.rescale.cols", e.rescale.cols, n);
+    check_scales(op, "epilogue.rescale.rows", e.rescale.rows, m);
+  } else if constexpr (!std::is_same_v<R, no_rescale>) {
+    check_each(op, "epilogue.rescale", e.rescale, n, "columns");
+  }
+  if constexpr (S::present) {
+    auto const& f = e.residual.from;
+    if (f.rows != m || f.cols != n) fail(errc::shape, op, ": epilogue.residual is ", f.rows, " x ", f.cols, ", dst ", m, " x ", n, "; they must be equal.");
+    if (!f.empty() && f.data == nullptr) fail(errc::null, op, ": epilogue.residual is null, but ", m, " x ", n, ".");
+  }
+  if (e.accumulate && (!std::is_same_v<Dst, std::int32_t> || !std::is_same_v<R, no_rescale> || e.dst_zero_point != 0))
+    fail(errc::argument, op, ": epilogue.accumulate is for an int32 dst without rescale and zero point.");
+}
+
 /// Everything that can be wrong with a call, before anything is written.
 template <class Lhs, class Rhs, class Dst, class R, class S, class T>
 void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, matrix_view<Dst> dst,
@@ -119,34 +161,11 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
   if (!lhs.empty() && lhs.data == nullptr) fail(errc::null, "gemm: lhs is null, but ", m, " x ", k, ".");
   if (!dst.empty() && dst.data == nullptr) fail(errc::null, "gemm: dst is null, but ", m, " x ", n, ".");
   if (may_overlap(lhs, dst)) fail(errc::overlap, "gemm: dst overlaps lhs; rows are written while others are still read.");
-  check_each("epilogue.lhs_zero_point", e.lhs_zero_point, m, "rows");
-  check_each("epilogue.rhs_zero_point", e.rhs_zero_point, n, "columns");
-  check_list("epilogue.bias", e.bias, n);
+  check_epilogue<Lhs, Rhs, Dst>("gemm", e, m, n);
   using a = code_of_t<Lhs>;
-  using b = code_of_t<Rhs>;
-  for (index_t i = 0; i < (e.lhs_zero_point.single() ? 1 : m); ++i)
-    if (e.lhs_zero_point[i] < a::min || e.lhs_zero_point[i] > a::max)
-      fail(errc::zero_point, "gemm: lhs_zero_point[", i, "] is ", e.lhs_zero_point[i], "; lhs holds ", a::min, " to ", a::max, ".");
-  for (index_t j = 0; j < (e.rhs_zero_point.single() ? 1 : n); ++j)
-    if (e.rhs_zero_point[j] < b::min || e.rhs_zero_point[j] > b::max)
-      fail(errc::zero_point, "gemm: rhs_zero_point[", j, "] is ", e.rhs_zero_point[j], "; rhs holds ", b::min, " to ", b::max, ".");
-  if constexpr (std::is_integral_v<Dst>) {
-    using d = code_of_t<Dst>;
-    if (e.dst_zero_point < d::min || e.dst_zero_point > d::max)
-      fail(errc::zero_point, "gemm: dst_zero_point is ", e.dst_zero_point, "; dst holds ", d::min, " to ", d::max, ".");
-    auto const limits = integer_limits<Dst>::of(e.min, e.max);
-    if (!(e.min.value <= e.max.value) || limits.min > limits.max || e.min.value > d::max || e.max.value < d::min)
-      fail(errc::argument, "gemm: the clamp is [", e.min.value, ", ", e.max.value, "]; it must hold a value of dst.");
-  } else if (!(e.min.value <= e.max.value)) {
-    fail(errc::argument, "gemm: the clamp is [", e.min.value, ", ", e.max.value, "]; min must not be above max.");
-  }
+  using b [[maybe_unused]] = code_of_t<Rhs>;
   bool grouped = false;
   if constexpr (std::is_same_v<R, to_real>) {
-    check_each("epilogue.rescale.cols", e.rescale.cols, n, "columns");
-    check_each("epilogue.rescale.rows", e.rescale.rows, m, "rows");
-    check_list("epilogue.rescale.bias", e.rescale.bias, n);
-    check_scales("epilogue.rescale.cols", e.rescale.cols, n);
-    check_scales("epilogue.rescale.rows", e.rescale.rows, m);
     grouped = rhs.group() > 0;
     auto const& g = e.rescale.groups;
     if (grouped) {
@@ -169,18 +188,9 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
     } else if (g.rows != 0) {
       fail(errc::shape, "gemm: epilogue.rescale.groups is ", g.rows, " x ", g.cols, ", but rhs was packed without groups.");
     }
-  } else if constexpr (!std::is_same_v<R, no_rescale>) {
-    check_each("epilogue.rescale", e.rescale, n, "columns");
   }
   if (rhs.group() > 0 && !grouped)
     fail(errc::argument, "gemm: rhs was packed in groups of ", rhs.group(), ", whose scales only epilogue<to_real> can apply.");
-  if constexpr (S::present) {
-    auto const& f = e.residual.from;
-    if (f.rows != m || f.cols != n) fail(errc::shape, "gemm: epilogue.residual is ", f.rows, " x ", f.cols, ", dst ", m, " x ", n, "; they must be equal.");
-    if (!f.empty() && f.data == nullptr) fail(errc::null, "gemm: epilogue.residual is null, but ", m, " x ", n, ".");
-  }
-  if (e.accumulate && (!std::is_same_v<Dst, std::int32_t> || !std::is_same_v<R, no_rescale> || e.dst_zero_point != 0))
-    fail(errc::argument, "gemm: epilogue.accumulate is for an int32 dst without rescale and zero point.");
   if (options.lhs_range.min <= options.lhs_range.max && (options.lhs_range.min < a::min || options.lhs_range.max > a::max))
     fail(errc::argument, "gemm: lhs_range is [", options.lhs_range.min, ", ", options.lhs_range.max, "]; lhs holds ", a::min, " to ", a::max, ".");
   if (options.workspace.data != nullptr && reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64 != 0)
