@@ -23,7 +23,7 @@ void emit_epilogues();
 void emit_epilogues() {
   emit_epilogue<std::int32_t, epilogue<>>();
   for_each_type<compiled_epilogue_reals>([](auto dst) { emit_epilogue<typename decltype(dst)::type, epilogue<to_real>>(); });
-  for_each_type<rescales>([](auto policy) {
+  for_each_type<compiled_epilogue_rescales>([](auto policy) {
     using E = epilogue<typename decltype(policy)::type>;
     for_each_type<compiled_epilogue_codes>([](auto dst) { emit_epilogue<typename decltype(dst)::type, E>(); });
   });

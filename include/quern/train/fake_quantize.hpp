@@ -119,10 +119,15 @@ conversion_counts fake_quantize(matrix_view<T> x, Params const& params, matrix_v
   if constexpr (detail::has_lines<scheme_type, Rounding, T>) {
     if (detail::lines_can_take<scheme_type>(p)) {
       conversion_counts counts;
-      quern::detail::for_each_line(from, to, grid, [&](float const* src, float* dst, index_t n, index_t scale, index_t, index_t) {
-        std::int32_t const zero = p.zero_point(scale);
-        counts += detail::fake_quantize_line<Form, Rounding>(src, dst, n, p.scale(scale), scheme_type::q_min - zero, scheme_type::q_max - zero, options.max_isa);
-      });
+      auto const rows = [&](float const* src, float* dst, quern::detail::part_shape const& s) {
+        for (index_t i = 0; i < s.rows; ++i) {
+          index_t const at = s.scale + i * s.row_scale;
+          std::int32_t const zero = p.zero_point(at);
+          counts += detail::fake_quantize_line<Form, Rounding>(src + i * s.src_stride, dst + i * s.dst_stride, s.cols, p.scale(at),
+                                                               scheme_type::q_min - zero, scheme_type::q_max - zero, options.max_isa);
+        }
+      };
+      quern::detail::for_each_part(from, to, grid, rows);
       return counts;
     }
   }
