@@ -6,8 +6,31 @@
 #include <quern/dispatch/thread_pool.hpp>
 
 #include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <thread>
 
 using namespace conv_test;
+
+namespace {
+int allocations = 0;
+
+void* counted(std::size_t bytes, std::size_t alignment) {
+  ++allocations;
+  void* const p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment + (bytes == 0 ? alignment : 0));
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+}  // namespace
+
+// All that this program takes from the heap; arrays come through these as well.
+void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted(bytes, static_cast<std::size_t>(alignment)); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -42,7 +65,7 @@ geometry draw(numbers& random, bool transposed) {
 
 template <class Src, class Weight>
 void compare(numbers& random, geometry const& g, bool transposed, int low, int high) {
-  using stored = std::conditional_t<std::is_same_v<Weight, s4>, std::int8_t, Weight>;
+  using stored = typename code_of_t<Weight>::storage;
   index_t const groups = g.options.groups, ci = g.inputs * groups, co = g.outputs * groups;
   bool const at_end = random(0, 1) == 0;
   support::guarded<Src> x(g.batch * g.h * g.w * ci, at_end);
@@ -52,7 +75,7 @@ void compare(numbers& random, geometry const& g, bool transposed, int low, int h
   // Zero points at both ends, where the padding's contribution is largest.
   int const ends = random(0, 2);
   std::int32_t const zero = ends == 0 ? code_of_t<Src>::min : ends == 1 ? code_of_t<Src>::max : random(code_of_t<Src>::min, code_of_t<Src>::max);
-  std::int32_t const weight_zero = std::is_same_v<stored, std::uint8_t> ? random(0, 255) : 0;
+  std::int32_t const weight_zero = std::is_same_v<stored, std::uint8_t> ? random(0, code_of_t<Weight>::max) : 0;
   window const win = transposed ? detail::spreading_window({g.h, g.w, 1}, {co, g.kernel, g.inputs}, g.options, {0, 0, 0})
                                 : sliding_window("test", {g.h, g.w, 1}, g.kernel, g.options.stride, g.options.dilation, g.options.padding);
   auto const src = nhwc(static_cast<Src const*>(x.data()), g.batch, g.h, g.w, ci);
@@ -110,6 +133,7 @@ void sweep(unsigned seed, int cases) {
       default: compare<std::int8_t, s4>(random, g, transposed, -8, 7); break;
     }
     if (n % 5 == 0 && !transposed) compare<std::uint8_t, std::uint8_t>(random, g, false, 0, 255);
+    if (n % 5 == 1 && !transposed) compare<std::uint8_t, u4>(random, g, false, 0, 15);
   }
 }
 
@@ -118,21 +142,47 @@ void sweep(unsigned seed, int cases) {
 TEST_CASE("convolutions equal their definition on every instruction set", "[conv]") { sweep(11, 250); }
 TEST_CASE("convolutions equal their definition, at length", "[conv][.exhaustive]") { sweep(12, 20000); }
 
-TEST_CASE("a convolution of every small size equals its definition", "[conv][.exhaustive]") {
+TEST_CASE("every small geometry, and every pair of channel counts up to two panels and one", "[conv]") {
   numbers random(3);
-  for (index_t h = 1; h <= 9; ++h)
-    for (index_t k = 1; k <= 5; ++k)
-      for (index_t s = 1; s <= 3; ++s)
-        for (index_t d = 1; d <= 3; ++d)
-          for (auto const& p : {valid, same, same_lower}) {
-            geometry g{.h = h, .w = 10 - h, .inputs = random(1, 33), .outputs = random(1, 33), .kernel = {k, 6 - k, 1}, .options = {.stride = {s, 4 - s}, .dilation = {d, 4 - d}, .padding = p}};
-            try {
-              sliding_window("size", {g.h, g.w, 1}, g.kernel, g.options.stride, g.options.dilation, g.options.padding);
-            } catch (error const&) {
-              continue;  // the kernel is larger than the image
-            }
-            compare<std::int8_t, std::int8_t>(random, g, false, -128, 127);
-          }
+  std::set<std::pair<index_t, index_t>> channels;
+  every_geometry(false, [&](int n, axis_case const& v, axis_case const& h, padding_rule rule) {
+    geometry g{.h = v.in, .w = h.in, .inputs = 1 + n % 33, .outputs = 1 + n / 33 % 33, .kernel = {v.kernel, h.kernel, 1}};
+    channels.insert({g.inputs, g.outputs});
+    g.options = {.stride = {v.stride, h.stride, 1}, .dilation = {v.dilation, h.dilation, 1}, .padding = {rule, v.before, v.after, h.before, h.after}};
+    if (n % 23 == 0) g.options.groups = 2 + n % 2;
+    if (n % 29 == 0) g.batch = 2;
+    switch (n % 4) {
+      case 0: return compare<std::int8_t, std::int8_t>(random, g, false, -128, 127);
+      case 1: return compare<std::uint8_t, std::int8_t>(random, g, false, -128, 127);
+      case 2: return compare<std::int8_t, s4>(random, g, false, -8, 7);
+      default: return n % 8 == 3 ? compare<std::uint8_t, std::uint8_t>(random, g, false, 0, 255) : compare<std::uint8_t, u4>(random, g, false, 0, 15);
+    }
+  });
+  REQUIRE(channels.size() == 33 * 33);
+}
+
+TEST_CASE("every small geometry of a transposed convolution", "[conv]") {
+  numbers random(4);
+  every_geometry(true, [&](int n, axis_case const& v, axis_case const& h, padding_rule rule) {
+    geometry g{.h = v.in, .w = h.in, .inputs = 1 + n % 5, .outputs = 1 + n / 5 % 3, .kernel = {v.kernel, h.kernel, 1}};
+    g.options = {.stride = {v.stride, h.stride, 1}, .dilation = {v.dilation, h.dilation, 1}, .padding = {rule, v.before, v.after, h.before, h.after}};
+    if (n % 23 == 0) g.options.groups = 2;
+    if (n % 2 == 0)
+      compare<std::int8_t, std::int8_t>(random, g, true, -128, 127);
+    else
+      compare<std::uint8_t, std::int8_t>(random, g, true, -128, 127);
+  });
+}
+
+TEST_CASE("every small geometry with all channel counts", "[conv][.exhaustive]") {
+  numbers random(6);
+  every_geometry(false, [&](int, axis_case const& v, axis_case const& h, padding_rule rule) {
+    for (index_t c = 1; c <= 33; ++c) {
+      geometry g{.h = v.in, .w = h.in, .inputs = c, .outputs = random(1, 33), .kernel = {v.kernel, h.kernel, 1}};
+      g.options = {.stride = {v.stride, h.stride, 1}, .dilation = {v.dilation, h.dilation, 1}, .padding = {rule, v.before, v.after, h.before, h.after}};
+      compare<std::int8_t, std::int8_t>(random, g, false, -128, 127);
+    }
+  });
 }
 
 TEST_CASE("the emulated instruction sets convolve alike", "[conv]") {
@@ -277,6 +327,63 @@ TEST_CASE("with a workspace of the size asked for the same codes come out", "[co
   for (auto v : same_large) REQUIRE(v == 55);
   transposed_conv2d(src, spread, to, e, {.workspace = {own.data(), needed}});
   REQUIRE(large == same_large);
+}
+
+TEST_CASE("with the caller's workspace nothing is allocated", "[conv]") {
+  std::string who;
+  int calls = 0, before_any = 0;
+  // On a thread of its own, which has kept no memory from earlier calls.
+  std::thread([&] {
+    numbers random(43);
+    std::vector<std::int8_t> x(2 * 9 * 9 * 40), w(40 * 5 * 5 * 40), y(2 * 18 * 18 * 40);
+    random.fill(x.data(), static_cast<index_t>(x.size()), -7, 7);
+    random.fill(w.data(), static_cast<index_t>(w.size()), -7, 7);
+    output_stage const stage(random, 40, 100);
+    buffer<unsigned char> memory(1 << 22);
+    auto const quiet = [&](char const* what, isa i, index_t bytes, auto&& run) {
+      int const before = allocations;
+      run(gemm_options{.max_isa = i, .workspace = {memory.data(), bytes}});
+      ++calls;
+      if (allocations != before) who += std::string(" ") + what + " on " + name(i);
+    };
+    auto const src = nhwc(static_cast<std::int8_t const*>(x.data()), 2, 9, 9, 40);
+    auto const unsigned_src = nhwc(reinterpret_cast<std::uint8_t const*>(x.data()), 2, 9, 9, 40);
+    auto const filter = [&](index_t k, index_t inputs) { return nhwc(static_cast<std::int8_t const*>(w.data()), 40, k, k, inputs); };
+    auto const fused = stage.fast(3);
+    epilogue<> const asymmetric{.lhs_zero_point = 3, .rhs_zero_point = 5};
+    auto const to = [&](index_t h) { return nhwc(y.data(), 2, h, h, 40); };
+    for (isa i : all_isas) {
+      if (!supported(i)) continue;
+      gemm_options const o{.max_isa = i};
+      auto const conv = [&](char const* what, auto const& from, auto const& packed, index_t h, auto const& e) {
+        quiet(what, i, conv_workspace(from, packed, to(h), e, o), [&](gemm_options const& with) { conv2d(from, packed, to(h), e, with); });
+      };
+      conv("1x1", src, pack_conv(filter(1, 40)), 9, fused);
+      conv("3x3", src, pack_conv(filter(3, 40), {.padding = same}), 9, fused);
+      conv("3x3, stride 2", unsigned_src, pack_conv(filter(3, 40), {.stride = {2, 2}, .padding = same}), 5, fused);
+      conv("5x5, dilated", src, pack_conv(filter(5, 40), {.dilation = {2, 2}, .padding = same}), 9, fused);
+      conv("4 groups", src, pack_conv(filter(3, 10), {.padding = same, .groups = 4}), 9, fused);
+      conv("int4", src, pack_conv<s4>(filter(3, 40), {.padding = same}), 9, fused);
+      conv("asymmetric weights", src, pack_conv(filter(3, 40), {.padding = same}), 9, asymmetric);
+      auto const spread = pack_transposed_conv(filter(3, 40), {.stride = {2, 2}, .padding = same});
+      quiet("transposed", i, transposed_conv_workspace(src, spread, to(18), fused, o), [&](gemm_options const& with) { transposed_conv2d(src, spread, to(18), fused, with); });
+      auto const depthwise = [&](char const* what, auto const& from, auto const& packed, index_t h, auto const& e) {
+        quiet(what, i, depthwise_workspace(from, packed, to(h), e, o), [&](gemm_options const& with) { depthwise_conv2d(from, packed, to(h), e, with); });
+      };
+      auto const taps = nhwc(static_cast<std::int8_t const*>(w.data()), 1, 3, 3, 40);
+      depthwise("depthwise", src, pack_depthwise(taps, {.padding = same}), 9, fused);
+      depthwise("depthwise, stride 2", src, pack_depthwise(taps, {.stride = {2, 2}, .padding = same}), 5, fused);
+      depthwise("depthwise, asymmetric", src, pack_depthwise(taps, {.padding = same}), 9, asymmetric);
+      auto const ten = nhwc(static_cast<std::int8_t const*>(x.data()), 2, 9, 9, 10);
+      depthwise("depthwise, 4 outputs a channel", ten, pack_depthwise(taps, {.padding = same}), 9, fused);
+    }
+    int const before = allocations;  // the counter does count
+    conv2d(src, pack_conv(filter(1, 40)), to(9), fused);
+    before_any = allocations - before;
+  }).join();
+  REQUIRE(calls > 0);
+  REQUIRE(who == "");
+  REQUIRE(before_any > 1);
 }
 
 TEST_CASE("mistakes are told before anything is written", "[conv]") {

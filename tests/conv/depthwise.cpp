@@ -87,6 +87,23 @@ void sweep(unsigned seed, int cases) {
 TEST_CASE("depthwise convolutions equal their definition on every instruction set", "[conv][depthwise]") { sweep(7, 250); }
 TEST_CASE("depthwise convolutions equal their definition, at length", "[conv][depthwise][.exhaustive]") { sweep(8, 20000); }
 
+TEST_CASE("every small geometry, every channel count up to two panels and one, every multiplier to 3", "[conv][depthwise]") {
+  numbers random(13);
+  std::set<std::pair<index_t, index_t>> channels;
+  every_geometry(false, [&](int n, axis_case const& v, axis_case const& h, padding_rule rule) {
+    index_t const c = 1 + n % 33, multiplier = 1 + n / 33 % 3;
+    channels.insert({c, multiplier});
+    conv_options const o{.stride = {v.stride, h.stride, 1}, .dilation = {v.dilation, h.dilation, 1}, .padding = {rule, v.before, v.after, h.before, h.after}};
+    extent const kernel{v.kernel, h.kernel, 1};
+    if (n % 3 == 0)
+      compare<std::uint8_t, std::int8_t>(random, c, multiplier, v.in, h.in, kernel, o, 1, 0);
+    else
+      compare<std::int8_t, std::int8_t>(random, c, multiplier, v.in, h.in, kernel, o, 1 + (n % 31 == 0 ? 1 : 0), 0);
+    if (n % 10 == 0) compare<std::uint8_t, std::uint8_t>(random, c, multiplier, v.in, h.in, kernel, o, 1, 0);
+  });
+  REQUIRE(channels.size() == 99);
+}
+
 TEST_CASE("64 channels at a time: every stride, padding and height of 3 x 3", "[conv][depthwise]") {
   numbers random(23);
   for (index_t stride = 1; stride <= 4; ++stride)

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <random>
+#include <set>
 #include <vector>
 
 namespace conv_test {
@@ -33,6 +34,53 @@ struct geometry {
   extent kernel{};
   conv_options options{};
 };
+
+/// A window along one dimension, before it is resolved.
+struct axis_case {
+  index_t in, kernel, stride, dilation, before, after;
+};
+
+/// Every window of 1 to 9 positions, kernels 1 to 5, strides and dilations 1 to 3 and, `given`, paddings 0 to 2 that has an output.
+inline std::vector<axis_case> every_axis(padding_rule rule, bool spreading = false) {
+  std::vector<axis_case> all;
+  index_t const most = rule == padding_rule::given ? 2 : 0;
+  for (index_t in = 1; in <= 9; ++in)
+    for (index_t kernel = 1; kernel <= 5; ++kernel)
+      for (index_t stride = 1; stride <= 3; ++stride)
+        for (index_t dilation = 1; dilation <= 3; ++dilation)
+          for (index_t before = 0; before <= most; ++before)
+            for (index_t after = 0; after <= most; ++after) {
+              index_t const reach = (kernel - 1) * dilation + 1;
+              bool const there = spreading ? (in - 1) * stride + reach > before + after : in + before + after >= reach;
+              if (there || rule != padding_rule::given) all.push_back({in, kernel, stride, dilation, before, after});
+            }
+  return all;
+}
+
+/// Calls f(n, vertical, horizontal, rule) so that every window is once the vertical and once the horizontal one: the axes of a
+/// convolution do not know of each other, so that is every geometry. Beside them every pair of sizes, kernels, strides and
+/// dilations has its turn, which is checked; `n` counts, for what else is to go round.
+template <class F>
+void every_geometry(bool spreading, F const& f) {
+  std::set<std::pair<index_t, index_t>> sizes, kernels, strides, dilations;
+  int n = 0;
+  for (auto const rule : {padding_rule::given, padding_rule::same, padding_rule::same_lower}) {
+    auto const all = every_axis(rule, spreading);
+    std::set<std::size_t> horizontal;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      std::size_t const j = (i * 1009 + 7) % all.size();  // a prime that divides none of the counts: each comes once
+      horizontal.insert(j);
+      axis_case const &v = all[i], &h = all[j];
+      sizes.insert({v.in, h.in}), kernels.insert({v.kernel, h.kernel}), strides.insert({v.stride, h.stride}), dilations.insert({v.dilation, h.dilation});
+      f(n++, v, h, rule);
+    }
+    REQUIRE(horizontal.size() == all.size());
+  }
+  REQUIRE(sizes.size() == 81);
+  REQUIRE(kernels.size() == 25);
+  REQUIRE(strides.size() == 9);
+  REQUIRE(dilations.size() == 9);
+}
 
 /// A requantization that spreads the codes over int8 whatever the depth.
 struct output_stage {

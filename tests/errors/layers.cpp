@@ -12,6 +12,7 @@
 #include <quern/ops/table.hpp>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 using namespace quern;
@@ -62,7 +63,38 @@ TEST_CASE("conv2d: batches, memory, epilogues and kernels that do not fit", "[er
   refuses(errc::argument, "64-byte boundary", [&] { (void)pack_conv(filter, {}, {room + 1, 4095}); });
   refuses(errc::shape, "to_nhwc: src and dst differ", [&] { to_nhwc(src, dst); });
   refuses(errc::null, "to_nhwc: src is null", [&] { to_nhwc(tensor_view<std::int8_t const>{nullptr, 1, 5, 5, 4, 100, 20, 4, 1}, dst); });
+  refuses(errc::shape, "conv: along the height the window reaches over 7 positions, but the padded input has only 5",
+          [&] { conv2d(src, pack_conv(nhwc<std::int8_t const>(w, 4, 7, 3, 2)), to(1, 3, 4)); });
+  refuses(errc::shape, "conv: along the width the window reaches over 9 positions, but the padded input has only 6",
+          [&] { conv2d(src, pack_conv(nhwc<std::int8_t const>(w, 4, 1, 5, 2), {.dilation = {1, 2}, .padding = pad(0, 0, 1, 0)}), to(5, 1, 4)); });
+  refuses(errc::shape, "leave an output of -1; it must be at least 1",
+          [&] { transposed_conv2d(from(1, 1, 2), pack_transposed_conv(nhwc<std::int8_t const>(w, 4, 1, 1, 2), {.padding = pad(1, 1, 0, 0)}), to(0, 1, 4)); });
+  refuses(errc::shape, "conv: dst is 1 x 0 x 5 x 4; it must be 1 x 5 x 5 x 4 (depth, height, width, channels)", [&] { conv2d(src, packed, to(0, 5, 4)); });
+  refuses(errc::shape, "conv: the input's width is 0; it must be at least 1", [&] { conv2d(from(5, 0, 2), packed, to(5, 0, 4)); });
+  refuses(errc::shape, "the filter has 0 outputs and 2 inputs; each must be at least 1", [&] { (void)pack_conv(nhwc<std::int8_t const>(w, 0, 3, 3, 2)); });
+  refuses(errc::shape, "6 input and 4 output channels are not divisible by 3 groups", [&] { (void)pack_conv(filter, {.groups = 3}); });
+  refuses(errc::shape, "conv: 5 input and 4 output channels are not divisible by 2 groups",
+          [&] { conv2d(from(5, 5, 5), pack_conv(filter, {.padding = same, .groups = 2}), dst); });
+  refuses(errc::shape, "conv: the source has 3 channels in 1 groups, but the filter takes 2 a group; it must take 3", [&] { conv2d(from(5, 5, 3), packed, dst); });
+  refuses(errc::argument, "conv: the weights were packed for transposed_conv2d; pack them with pack_conv",
+          [&] { conv2d(src, pack_transposed_conv(filter, {.padding = same}), dst); });
+  refuses(errc::argument, "transposed_conv2d: the weights were packed for conv2d; pack them with pack_transposed_conv", [&] { transposed_conv2d(src, packed, dst); });
+  refuses(errc::null, "conv: the packed weights are empty; pack_conv makes them", [&] { conv2d(src, packed_conv<std::int8_t>{}, dst); });
+  epilogue<rescale::tflite_single, residual<std::int8_t, rescale::tflite_single>> short_residual{};
+  short_residual.residual.from = row_major(static_cast<std::int8_t const*>(x), 24, 4);
+  refuses(errc::shape, "conv: epilogue.residual is 24 x 4, dst 25 x 4; they must be equal", [&] { conv2d(src, packed, dst, short_residual); });
+  index_t const needed = conv_workspace(src, packed, dst);
+  refuses(errc::capacity, ("conv: workspace has 64 bytes; this call needs " + std::to_string(needed) + " (conv_workspace)").c_str(),
+          [&] { conv2d(src, packed, dst, epilogue<>{}, {.workspace = {room, 64}}); });
+  refuses(errc::argument, "conv: workspace starts 1 bytes behind a 64-byte boundary; it must start on one",
+          [&] { conv2d(src, packed, dst, epilogue<>{}, {.workspace = {room + 1, 4032}}); });
   auto const taps = pack_depthwise(nhwc<std::int8_t const>(w, 1, 3, 3, 2), {.padding = same});
+  refuses(errc::null, "depthwise_conv2d: the packed weights are empty; pack_depthwise makes them", [&] { depthwise_conv2d(src, packed_depthwise<std::int8_t>{}, to(5, 5, 2)); });
+  refuses(errc::shape, "depthwise_conv2d: src has 3 channels, the weights 2 outputs; the outputs must be a multiple", [&] { depthwise_conv2d(from(5, 5, 3), taps, to(5, 5, 2)); });
+  refuses(errc::shape, "depthwise_conv2d: dst is 1 x 0 x 5 x 2; it must be 1 x 5 x 5 x 2", [&] { depthwise_conv2d(src, taps, to(0, 5, 2)); });
+  refuses(errc::shape, "depthwise_conv2d: along the height the window reaches over 3 positions, but the padded input has only 2",
+          [&] { depthwise_conv2d(from(2, 5, 2), pack_depthwise(nhwc<std::int8_t const>(w, 1, 3, 3, 2)), to(0, 3, 2)); });
+  refuses(errc::capacity, "depthwise_conv2d: workspace has 64 bytes", [&] { depthwise_conv2d(src, taps, to(5, 5, 2), epilogue<>{}, {.workspace = {room, 64}}); });
   refuses(errc::argument, "stride and dilation must be at least 1", [&] { (void)pack_depthwise(nhwc<std::int8_t const>(w, 1, 3, 3, 2), {.stride = {0, 1}}); });
   refuses(errc::null, "depthwise_conv2d: dst is null", [&] { depthwise_conv2d(src, taps, tensor_view<std::int8_t>{nullptr, 1, 5, 5, 2, 50, 10, 2, 1}); });
   refuses(errc::shape, "they must be adjacent", [&] { depthwise_conv2d(nchw<std::int8_t const>(x, 1, 2, 5, 5), taps, to(5, 5, 2)); });

@@ -264,10 +264,11 @@ void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_vie
   detail::check_conv_operands("conv", src, dst, weights.filter, o.groups, detail::outputs_of(win));
   detail::check_conv_epilogue("conv", e, weights.filter.outputs);
   if (src.n == 0) return;
+  detail::check_conv_stages<std::remove_const_t<Src>, Weight, Dst>("conv", e, src.n * win.positions(), weights.filter.outputs, options);
   detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, weights.run(), {detail::outputs_of(win)});
   detail::group_weights<Weight> const groups{&weights, 0};
-  // Every group is checked before the first is written; a single one checks itself.
-  if (options.workspace.data != nullptr || o.groups > 1) detail::check_workspace("conv", options.workspace, detail::run_conv(parts, groups, e, options, false));
+  detail::check_conv_depth(parts, groups, e, options);
+  if (options.workspace.data != nullptr) detail::check_workspace("conv", options.workspace, detail::run_conv(parts, groups, e, options, false));
   detail::run_conv(parts, groups, e, options, true);
 }
 
@@ -299,10 +300,12 @@ index_t conv_workspace(tensor_view<Src> src, packed_conv<Weight> const& weights,
 namespace detail {
 inline namespace QUERN_ABI {
 
-/// Runs all phases of a transposed convolution; with `run` false it only says how many bytes of workspace that takes.
+enum class phase_work { check, measure, run };
+
+/// All phases of a transposed convolution: checks that they are exact, says how many bytes of workspace they take, or runs them.
 template <class Src, class Weight, class Dst, class E>
 index_t run_transposed(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_view<Dst> dst, window const& win, E const& e,
-                       gemm_options const& options, bool run) {
+                       gemm_options const& options, phase_work work) {
   auto const& o = weights.options;
   index_t bytes = 0;
   for (index_t py = 0, number = 0; py < o.stride.h; ++py)
@@ -314,7 +317,12 @@ index_t run_transposed(tensor_view<Src> src, packed_conv<Weight> const& weights,
       output_grid const grid{{win.h.out, win.w.out, 1}, {first(win.h, py), first(win.w, px), 0}, {o.stride.h, o.stride.w, 1}};
       conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, part, o.groups, weights.filter.inputs, weights.filter.outputs,
                                                             x.forward.kernel * weights.filter.inputs, grid);
-      index_t const needed = run_conv(parts, group_weights<Weight>{&weights, number}, e, options, run);
+      group_weights<Weight> const groups{&weights, number};
+      if (work == phase_work::check) {
+        check_conv_depth(parts, groups, e, options);
+        continue;
+      }
+      index_t const needed = run_conv(parts, groups, e, options, work == phase_work::run);
       bytes = needed > bytes ? needed : bytes;
     }
   return bytes;
@@ -339,8 +347,12 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
   detail::check_conv_operands("transposed_conv2d", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, o.groups, {win.h.out, win.w.out, 1});
   detail::check_conv_epilogue("transposed_conv2d", e, weights.filter.outputs);
   if (src.n == 0) return;
-  detail::check_workspace("transposed_conv2d", options.workspace, detail::run_transposed(src, weights, dst, win, e, options, false));
-  detail::run_transposed(src, weights, dst, win, e, options, true);
+  using work = detail::phase_work;
+  detail::check_conv_stages<std::remove_const_t<Src>, Weight, Dst>("transposed_conv2d", e, src.n * win.positions(), weights.filter.outputs, options);
+  detail::run_transposed(src, weights, dst, win, e, options, work::check);
+  if (options.workspace.data != nullptr)
+    detail::check_workspace("transposed_conv2d", options.workspace, detail::run_transposed(src, weights, dst, win, e, options, work::measure));
+  detail::run_transposed(src, weights, dst, win, e, options, work::run);
 }
 
 /// Bytes of workspace with which transposed_conv2d, called with these arguments, allocates nothing. @errors as transposed_conv2d.
@@ -350,7 +362,7 @@ index_t transposed_conv_workspace(tensor_view<Src> src, packed_conv<Weight> cons
   window const win = detail::spreading_window({src.h, src.w, 1}, weights.filter, weights.options, {dst.h, dst.w, 1});
   detail::check_conv_operands("transposed_conv2d", volume_view<Src>(src), volume_view<Dst>(dst), weights.filter, weights.options.groups, {win.h.out, win.w.out, 1});
   detail::check_conv_epilogue("transposed_conv2d", e, weights.filter.outputs);
-  return detail::run_transposed(src, weights, dst, win, e, options, false);
+  return detail::run_transposed(src, weights, dst, win, e, options, detail::phase_work::measure);
 }
 
 /// Copies a tensor of any layout, NCHW for instance (`nchw(data, n, c, h, w)`), into NHWC. @errors shape, null.

@@ -240,8 +240,27 @@ struct conv_parts {
   }
 };
 
-/// Runs a convolution product by product; with `run` false it only says how many bytes of workspace that takes, and fails where a
-/// group's product would.
+/// Everything that can be wrong with the stages and the memory of a convolution with `positions` outputs of `channels`, told once for
+/// all of its products.
+template <class Src, class Weight, class Dst, class R, class S, class T>
+void check_conv_stages(char const* op, epilogue<R, S, T> const& e, index_t positions, index_t channels, gemm_options const& options) {
+  check_epilogue<Src, Weight, Dst>(op, e, positions, channels);
+  using a = code_of_t<Src>;
+  if (options.lhs_range.min <= options.lhs_range.max && (options.lhs_range.min < a::min || options.lhs_range.max > a::max))
+    fail(errc::argument, op, ": lhs_range is [", options.lhs_range.min, ", ", options.lhs_range.max, "]; src holds ", a::min, " to ", a::max, ".");
+}
+
+/// Whether the accumulators of every group are exact. Costs a few comparisons a group, unless weights have to prove it.
+template <class Src, class Dst, class Weights, class E>
+void check_conv_depth(conv_parts<Src, Dst> const& p, Weights const& weights, E const& e, gemm_options const& options) {
+  if (options.wide || p.products == 0) return;
+  using a = code_of_t<Src>;
+  for (index_t g = 0; g < p.groups; ++g)
+    check_depth(lhs_codes{a::min, a::max}, weights(g), epilogue_block(e, 0, 1, p.rows, g * p.outputs, p.outputs), options, p.rows);
+}
+
+/// Runs a convolution product by product, all of it checked before; with `run` false it only says how many bytes of workspace that
+/// takes.
 template <class Src, class Weights, class Dst, class E>
 index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const& e, gemm_options const& options, bool run) {
   if (p.products == 0) return 0;
@@ -260,7 +279,6 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
     for (index_t q = 0; q < p.products; ++q) {
       auto const block = epilogue_block(e, p.position(q), p.grid.step.w, p.rows, g * p.outputs, p.outputs);
       matrix_view<Src const> lhs{reader.src.data, p.rows, p.depth(), p.matrix ? p.src.w_stride : 0, p.matrix ? 1 : 0};
-      check_gemm<Src>(lhs, rhs, p.destination(q, g), block, options);
       gemm_call<Src, weight, Dst, std::remove_const_t<decltype(block)>> call(lhs, rhs, p.destination(q, g), block, options);
       direct_conv direct;
       if constexpr (sizeof(Src) == 1)
