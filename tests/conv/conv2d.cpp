@@ -161,6 +161,38 @@ TEST_CASE("every small geometry, and every pair of channel counts up to two pane
   REQUIRE(channels.size() == 33 * 33);
 }
 
+TEST_CASE("products left out in the padding", "[conv]") {
+  numbers random(8);
+  // Whole tiles at one or both ends of a line, borders of 1 to 4, kernels that reach over the image, planes of a volume.
+  for (index_t const width : {7, 12, 14, 24, 28})
+    for (auto const& [kernel, border] : {std::pair<index_t, index_t>{3, 1}, {3, 2}, {5, 2}, {5, 4}, {7, 3}})
+      for (index_t stride = 1; stride <= 2; ++stride) {
+        index_t const w = (width - 1) * stride + kernel - 2 * border;
+        if (w < 1) continue;
+        geometry g{.h = random(1, 6), .w = w, .inputs = random(1, 4) * 4, .outputs = random(0, 1) == 0 ? 32 : random(17, 49), .kernel = {kernel, kernel, 1}};
+        if (g.h + 2 * border < kernel) g.h = kernel;
+        g.options = {.stride = {random(1, 2), stride, 1}, .dilation = {random(1, 2), 1, 1}, .padding = pad(border + 2, border + 1, border, border), .groups = random(1, 2)};
+        if (g.h + 2 * border + 3 < (kernel - 1) * g.options.dilation.h + 1) g.options.dilation.h = 1;
+        compare<std::int8_t, std::int8_t>(random, g, false, -128, 127);
+        compare<std::uint8_t, std::int8_t>(random, g, false, -128, 127);
+      }
+  std::vector<std::int8_t> x(2 * 3 * 5 * 14 * 8), w(32 * 3 * 3 * 8);
+  random.fill(x.data(), static_cast<index_t>(x.size()));
+  random.fill(w.data(), static_cast<index_t>(w.size()));
+  volume_view<std::int8_t const> const src(x.data(), 2, 3, 5, 14, 8);
+  conv_options const o{.padding = pad(1, 1, 1, 1)};
+  window const win = sliding_window("test", {5, 14, 3}, {3, 3, 1}, {}, {}, o.padding);
+  std::vector<std::int32_t> expected(static_cast<std::size_t>(2 * win.positions() * 32)), y(expected.size());
+  volume_view<std::int32_t> const e(expected.data(), 2, 3, 5, 14, 32), dst(y.data(), 2, 3, 5, 14, 32);
+  reference::convolve<std::int8_t, std::int8_t>(src, reference::ohwi(static_cast<std::int8_t const*>(w.data()), 32, 3, 3, 8), win, 1, 11, reference::no_zero_point{},
+                                                [&](index_t b, index_t z, index_t yy, index_t xx, index_t c, std::int64_t a) { e(b, z, yy, xx, c) = static_cast<std::int32_t>(a); });
+  support::for_each_native_isa([&](isa i) {
+    INFO(name(i));
+    conv3d(src, pack_conv(volume_view<std::int8_t const>(w.data(), 32, 1, 3, 3, 8), o), dst, epilogue<>{.lhs_zero_point = 11});
+    REQUIRE(y == expected);
+  });
+}
+
 TEST_CASE("every small geometry of a transposed convolution", "[conv]") {
   numbers random(4);
   every_geometry(true, [&](int n, axis_case const& v, axis_case const& h, padding_rule rule) {

@@ -20,9 +20,18 @@ namespace quern::kernel {
 /// lhs[offsets[r] + x * lhs_stride + i] * rhs; the stride and offsets in bytes.
 using direct_function = void (*)(tile_job const& job, index_t const* offsets, index_t runs);
 
+/// Products that a tile at the end of a line leaves out: of its first row the first steps of every run, of its last row the last ones.
+/// What they would have added is in the vectors of columns.
+struct direct_edge {
+  index_t first_steps = 0, last_steps = 0;
+  std::int32_t const *first_init = nullptr, *last_init = nullptr;
+};
+using direct_edge_function = void (*)(tile_job const& job, index_t const* offsets, index_t runs, direct_edge const& edge);
+
 struct direct_tile {
   int rows = 0, panels = 0;
   direct_function run = nullptr;
+  direct_edge_function edges = nullptr;  ///< null: it leaves nothing out
 };
 
 /// The tiles of an instruction set, ascending by panels, then rows; none where windows are gathered.
@@ -96,9 +105,9 @@ QUERN_DETAIL_KERNEL_FUNCTION direct_tiles direct_for(kernel_set const& set) noex
     using namespace avx512_vnni;
     static constexpr direct_tile tiles[] = {
         {4, 1, &avx512_vnni::direct<dpbusd, 4, 1, 1>},   {8, 1, &avx512_vnni::direct<dpbusd, 8, 1, 1>},   {14, 1, &avx512_vnni::direct<dpbusd, 14, 1, 1>},
-        {4, 2, &avx512_vnni::direct<dpbusd, 4, 2, 2>},   {6, 2, &avx512_vnni::direct<dpbusd, 6, 2, 2>},   {7, 2, &avx512_vnni::direct<dpbusd, 7, 2, 2>},
-        {8, 2, &avx512_vnni::direct<dpbusd, 8, 2, 2>},   {10, 2, &avx512_vnni::direct<dpbusd, 10, 2, 2>}, {12, 2, &avx512_vnni::direct<dpbusd, 12, 2, 2>},
-        {14, 2, &avx512_vnni::direct<dpbusd, 14, 2, 2>}};
+        {4, 2, &avx512_vnni::direct<dpbusd, 4, 2, 2>},   {6, 2, &avx512_vnni::direct<dpbusd, 6, 2, 2>},   {7, 2, &avx512_vnni::direct<dpbusd, 7, 2, 2>, &avx512_vnni::direct_edges<dpbusd, 7, 2, 2>},
+        {8, 2, &avx512_vnni::direct<dpbusd, 8, 2, 2>},   {10, 2, &avx512_vnni::direct<dpbusd, 10, 2, 2>}, {12, 2, &avx512_vnni::direct<dpbusd, 12, 2, 2>, &avx512_vnni::direct_edges<dpbusd, 12, 2, 2>},
+        {14, 2, &avx512_vnni::direct<dpbusd, 14, 2, 2>, &avx512_vnni::direct_edges<dpbusd, 14, 2, 2>}};
     return {tiles, sizeof(tiles) / sizeof(tiles[0])};
   }
   if (set.needs == isa::avx512bw && set.form == lhs_form::words) {

@@ -36,6 +36,7 @@ class packed_conv {
   unsigned char const* outside = nullptr;  // memory of the caller
   buffer<unsigned char> memory{};
   buffer<index_t> starts{}, steps{};       // where each phase begins; bytes a group
+  buffer<std::int32_t> tap_sums{};         // of stored codes, groups x taps x columns rounded up to 16: conv_direct.hpp's
 };
 
 namespace detail {
@@ -144,7 +145,26 @@ struct group_weights {
   packed_conv<Weight> const* packed;
   index_t phase;
   packed_matrix_view<Weight> operator()(index_t g) const { return packed->group(g, phase); }
+  std::int32_t const* tap_sums(index_t g) const {
+    auto const& f = packed->filter;
+    return packed->tap_sums.empty() ? nullptr
+                                    : packed->tap_sums.data() + g * f.kernel.d * f.kernel.h * f.kernel.w * round_up(f.outputs / packed->options.groups, 16);
+  }
 };
+
+/// The sums of the codes of each tap. (4-bit weights have no kernel that wants them.)
+template <class Weight, class T>
+buffer<std::int32_t> sums_by_tap(volume_view<T const> const& w, index_t groups) {
+  index_t const taps = w.d * w.h * w.w, columns = w.n / groups, step = round_up(columns, 16);
+  buffer<std::int32_t> sums(code_of_t<Weight>::bits == 8 && w.h * w.w > 1 ? groups * taps * step : 0);
+  if (sums.empty()) return sums;
+  for (index_t o = 0; o < w.n; ++o)
+    for (index_t t = 0; t < taps; ++t) {
+      std::int32_t& sum = sums[(o / columns * taps + t) * step + o % columns];
+      for (index_t i = 0; i < w.c; ++i) sum += w(o, t / (w.h * w.w), t / w.w % w.h, t % w.w, i) - packed_matrix_view<Weight>::offset;
+    }
+  return sums;
+}
 
 /// Packs the weights of all groups and phases; `blob` null only counts the bytes.
 template <class Weight, class T>
@@ -209,6 +229,7 @@ packed_conv<Weight> pack_conv_checked(char const* op, volume_view<T const> w, co
     blob = r.memory.data();
   }
   pack_conv_groups(w, o, transposed, 0, 0, 0, r, blob);
+  if (!transposed) r.tap_sums = sums_by_tap<Weight>(w, o.groups);
   return r;
 }
 

@@ -14,6 +14,7 @@ inline namespace QUERN_ABI {
 
 struct direct_conv {
   static constexpr int most_runs = 128;
+  static constexpr std::int32_t nothing[32] = {};
   // The image of one group; all strides and sizes below in bytes of the source, 1 a code.
   unsigned char const* src = nullptr;
   index_t n_stride = 0, h_stride = 0, w_stride = 0, channels = 0;
@@ -22,6 +23,10 @@ struct direct_conv {
   std::int32_t zero_point = 0;
   index_t lines = 0, width = 0;                  ///< lines of output positions
   index_t first_line = 0, image_lines = 0;       ///< of this product; lines an image
+  // Weights' sums by tap and column, `tap_columns` to a tap: taps in the padding are left out, and what they add is computed. Null: not.
+  std::int32_t const* tap_sums = nullptr;
+  index_t tap_columns = 0;
+  index_t left_taps = 0, right_taps = 0;         ///< of a row of taps, outside of the image at a line's first and last position
   // The band, in bytes of the kernel's codes.
   kernel::direct_tiles tiles;
   kernel::copy_function copy = nullptr;
@@ -45,7 +50,8 @@ struct direct_conv {
                         index_t run, index_t pixel) noexcept {
     direct_conv d;
     bool const plain = kernels.second == nullptr && !kernels.first->tiled && !p.nibbles && !p.sums && p.segment == 0 && p.kind != 2;
-    if (!plain || win.d.kernel > 1 || p.m < 1 || win.h.before < 0 || win.w.before < 0) return d;
+    bool const flat = win.d.kernel == 1 && win.d.in == 1 && win.d.out == 1 && win.d.before == 0;  // lines of one plane an image
+    if (!plain || !flat || p.m < 1 || win.h.before < 0 || win.w.before < 0) return d;
     auto const found = kernel::direct_for(*kernels.first);
     if (found.count == 0) return d;
     d.tiles = found;
@@ -59,6 +65,12 @@ struct direct_conv {
     bool const whole_rows = d.w.dilation == 1 || d.w.kernel == 1;
     d.runs = whole_rows ? d.h.kernel : d.h.kernel * d.w.kernel;
     index_t const length = whole_rows ? run : codes;
+    if (whole_rows && codes % 4 == 0) {  // a tap is whole steps
+      index_t const right = (d.width - 1) * d.w.stride - d.w.before + d.w.reach() - d.w.in;
+      d.left_taps = d.w.before;
+      d.right_taps = right > 0 ? right : 0;
+      if (d.left_taps + d.right_taps > d.w.kernel) d.left_taps = d.right_taps = 0;
+    }
     // Fewer positions a line than half a tile waste registers; a run must end where a row of packed weights does.
     if (2 * d.width < most || d.runs > most_runs || (d.runs > 1 && length % 4 != 0)) return d.tiles = {}, d;
     d.channels = codes;
@@ -96,7 +108,7 @@ struct direct_conv {
     // The last tile of a line may be wider than what is left of it, and a run end behind its last code.
     index_t const slack = round_up(most * d.row + 128, 64);
     d.band_bytes = ((d.band_lines - 1) * d.line_rows + d.reach) * d.pitch + slack;
-    d.task_bytes = d.band_bytes + round_up(most * 32 * 4, 64);
+    d.task_bytes = d.band_bytes + round_up(most * 32 * 4, 64) + 3 * 128;
     return d;
   }
 
@@ -135,9 +147,26 @@ struct direct_conv {
     }
   }
 
+  /// What accumulators of columns col to col + count start from where rows of taps [0, top) and [bottom, h.kernel) are left out, and
+  /// what the taps left out at the line's ends add.
+  void init_line(std::int32_t const* init, index_t col, index_t count, index_t top, index_t bottom, std::int32_t* line, std::int32_t* first,
+                 std::int32_t* last) const noexcept {
+    auto const zero = static_cast<std::uint32_t>(zero_point + (code == 1 && kind == 1 ? 128 : 0));
+    for (index_t c = 0; c < 32; ++c) line[c] = c < count ? init[col + c] : 0, first[c] = last[c] = 0;
+    for (index_t ky = 0; ky < h.kernel; ++ky)
+      for (index_t kx = 0; kx < w.kernel; ++kx) {
+        bool const out = ky < top || ky >= bottom;
+        std::int32_t* const to = out ? line : kx < left_taps ? first : kx >= w.kernel - right_taps ? last : nullptr;
+        if (to == nullptr) continue;
+        std::int32_t const* const sums = tap_sums + (ky * w.kernel + kx) * tap_columns + col;
+        for (index_t c = 0; c < count; ++c) to[c] = static_cast<std::int32_t>(static_cast<std::uint32_t>(to[c]) + zero * static_cast<std::uint32_t>(sums[c]));
+      }
+  }
+
   void run_task(gemm_problem const& p, index_t task, unsigned char* memory) const {
     unsigned char* const band = memory;
-    auto* const acc = reinterpret_cast<std::int32_t*>(memory + band_bytes);
+    auto* const own_init = reinterpret_cast<std::int32_t*>(memory + band_bytes);  // of a line, of its first and its last position
+    auto* const acc = own_init + 96;
     index_t const begin = task / across * lines_each, end = begin + lines_each < lines ? begin + lines_each : lines;
     index_t const panel0 = task % across * panels_each, all = (p.n + 15) / 16, panel1 = panel0 + panels_each < all ? panel0 + panels_each : all;
     std::int32_t const* const init = p.init[code == 2 ? 1 : 0];
@@ -153,14 +182,26 @@ struct direct_conv {
         if (tiles.find(panels, 1) == nullptr) panels = 1;
         index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16, ld = panels * 16;
         unsigned char const* const rhs = p.rhs + panel * p.panel_bytes;
+        index_t known_top = -1, known_bottom = -1;
         for (index_t l = 0; l < count; ++l) {
           unsigned char const* const from = band + l * line_rows * pitch;
+          std::int32_t const* start = init + col;
+          index_t top = 0, bottom = h.kernel;  // rows of taps inside of the image
+          if (tap_sums != nullptr) {
+            index_t const y = (at % image_lines + l) * h.stride - h.before;
+            while (top < h.kernel && y + top * h.dilation < 0) ++top;
+            while (bottom > top && y + (bottom - 1) * h.dilation >= h.in) --bottom;
+            if (top != known_top || bottom != known_bottom) init_line(init, col, columns, top, bottom, own_init, own_init + 32, own_init + 64);
+            known_top = top, known_bottom = bottom;
+            start = own_init;
+          }
+          index_t const first_run = top * (runs / h.kernel), live_runs = (bottom - top) * (runs / h.kernel);
           for (index_t x = 0; x < width;) {
             // As many tiles as needed, all of about the same size.
             index_t const rest = width - x, wanted = (rest + (rest + most - 1) / most - 1) / ((rest + most - 1) / most);
             kernel::direct_tile const& t = *tiles.find(panels, wanted);
             index_t const live = rest < t.rows ? rest : t.rows, r = (line + l) * width + x;
-            kernel::tile_job job{.lhs = from + x * row, .lhs_stride = row, .rhs = rhs, .panel_bytes = p.panel_bytes, .steps = steps, .init = init + col, .acc = acc, .ld = ld};
+            kernel::tile_job job{.lhs = from + x * row, .lhs_stride = row, .rhs = rhs + first_run * steps * 64, .panel_bytes = p.panel_bytes, .steps = steps, .init = start, .acc = acc, .ld = ld};
             bool const whole = live == t.rows && columns == ld, direct = whole && p.direct != nullptr;
             // Tiles of one panel finish in registers only where k is short: AVX2 had 127 against 120 GOPS at 7 x 7 x 3, 131 against 161
             // at 3 x 3 x 64, where 8 bytes a position come too seldom.
@@ -174,7 +215,13 @@ struct direct_conv {
               job.scales = p.scales + col;
               job.dst = p.scaled_dst + r * p.scaling.stride + col;
             }
-            t.run(job, offsets, runs);
+            bool const first = x == 0 && left_taps > 0, last = x + t.rows == width && right_taps > 0;
+            if (tap_sums != nullptr && t.edges != nullptr && (first || last))
+              t.edges(job, offsets + first_run, live_runs,
+                      {.first_steps = first ? left_taps * channels / 4 : 0, .last_steps = last ? right_taps * channels / 4 : 0,
+                       .first_init = first ? own_init + 32 : nothing, .last_init = last ? own_init + 64 : nothing});
+            else
+              t.run(job, offsets + first_run, live_runs);
             if (!direct && !scaled)
               p.finish(p.context,
                        {.acc = acc, .ld = ld, .init = nullptr, .row = r, .col = col, .rows = live, .cols = columns, .sums = nullptr, .lhs_offset = 0},

@@ -294,6 +294,8 @@ index_t run_conv(conv_parts<Src, Dst> const& p, Weights const& weights, E const&
         direct.n_stride = p.src.n_stride;
         direct.h_stride = p.src.h_stride;
         direct.first_line = p.start(q) / p.win.w.out;
+        direct.tap_sums = weights.tap_sums(g);
+        direct.tap_columns = round_up(p.outputs, 16);
         scratch const own(memory != nullptr ? 0 : shared);
         call.prepare(memory != nullptr ? memory : own.data());
         direct.run(call.problem, options.executor, memory != nullptr ? memory + shared : nullptr);
