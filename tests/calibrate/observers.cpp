@@ -408,6 +408,143 @@ TEST_CASE("the frameworks' histograms count by their definitions, whatever the i
   }
 }
 
+namespace {
+// |x| / width at and beside integers, the only places where the quotient's rounding could show.
+std::vector<float> near_edges(double width, long bins) {
+  std::vector<float> x = {0.0f, -0.0f, 1e-45f};
+  if (width > 1e-38) x.push_back(-1e-38f);
+  for (long k = 1; k <= bins; k += 1 + k / 50) {
+    auto const edge = static_cast<float>(static_cast<double>(k) * width);
+    for (float v : {edge, std::nextafter(edge, 0.0f), std::nextafter(edge, 1e30f)})
+      if (static_cast<double>(v) <= static_cast<double>(bins) * width) x.push_back(k % 2 ? v : -v);
+  }
+  return x;
+}
+}  // namespace
+
+TEST_CASE("a batch within what was seen before is read once, and counts as if its range had been taken first", "[calibrate][absolute_histogram][torch_histogram]") {
+  for (isa cap : all_isas) {
+    if (!supported(cap)) continue;
+    // 2048 and 128 bins of a float's width, one that no float holds, and more bins than 16-bit indices reach
+    for (auto const& [largest, bins] : {std::pair{1.7f, 2048l}, {3.0e-30f, 128l}, {1.7f, 300l}, {0.9f, 40000l}, {2.9e38f, 512l}, {1e-44f, 128l}}) {
+      CAPTURE(largest, bins);
+      absolute_histogram h = absolute_histogram::spanning(largest, bins);
+      auto x = near_edges(h.width(), bins);
+      for (float v : normal(9000, 5, largest / 5)) x.push_back(std::clamp(v, -largest, largest));
+      x.insert(x.end(), 500, 0.0f);
+      std::vector<std::uint64_t> want(static_cast<std::size_t>(bins));
+      for (bool finite : {true, false}) {
+        if (!finite) x[777] = NAN, x[8500] = INFINITY;
+        h.observe(of(x), cap);
+        for (float v : x)
+          if (std::isfinite(v)) ++want[static_cast<std::size_t>(std::min(bins - 1, static_cast<long>(std::fabs(static_cast<double>(v)) / h.width())))];
+      }
+      for (index_t i = 0; i < bins; ++i) REQUIRE(h.bin(i) == want[static_cast<std::size_t>(i)]);
+      auto const before = saved(h);
+      x[8999] = std::min(3.0e38f, largest * 1e30f);  // needs more bins than there may be: nothing of it is counted
+      if (x[8999] > h.width() * 16777216 && bins < 40000) {
+        CHECK(refusal([&] { h.observe(of(x), cap); }).find("representative") != std::string::npos);
+        CHECK(saved(h) == before);
+      }
+    }
+    for (torch_bins kind : {torch_bins::truncated, torch_bins::exact}) {
+      auto const wide = normal(20000, 1, 3.0f), narrow = normal(10001, 2, 0.9f);
+      auto broken = narrow;
+      broken[5000] = NAN;
+      std::vector<float> const zeros(1000, -0.0f);
+      torch_histogram fast(kind), slow(kind);
+      std::vector<float> want(2048);
+      for (std::vector<float> const* batch : {&wide, &narrow, &wide, &std::as_const(broken), &zeros}) {
+        fast.observe(of(*batch), cap);
+        slow.observe(of(*batch), isa::baseline);
+      }
+      REQUIRE(saved(fast) == saved(slow));
+      torch_histogram first(kind);
+      first.observe(of(wide));
+      float low = first.span().min, high = fast.span().max;
+      if (kind == torch_bins::truncated) low = std::trunc(low), high = std::trunc(high);
+      REQUIRE(fast.span() == first.span());  // no resampling: the counts are a sum
+      for (std::vector<float> const* batch : {&wide, &narrow, &wide, &std::as_const(broken), &zeros})
+        for (float v : *batch)
+          if (v >= low && v <= high) want[static_cast<std::size_t>(std::min(2047l, static_cast<long>(rounded((v - low) * 2048) / (high - low))))] += 1;
+      for (index_t i = 0; i < 2048; ++i) REQUIRE(fast.bin(i) == want[static_cast<std::size_t>(i)]);
+    }
+  }
+}
+
+TEST_CASE("a histogram of more bins than 16-bit indices reach counts the same", "[calibrate][histogram]") {
+  auto const x = normal(20000, 8);
+  for (isa cap : all_isas) {
+    if (!supported(cap)) continue;
+    for (index_t half : {8192, 16384, 65536}) {
+      histogram h(half);
+      h.observe(of(x), cap);
+      std::map<index_t, std::uint64_t> want;
+      for (float v : x) {
+        auto const b = static_cast<index_t>(std::trunc(std::fabs(v) / h.width()));
+        ++want[v < 0 ? -1 - b : b];
+      }
+      for (index_t i = -half; i < half; ++i) {
+        auto const at = want.find(i);
+        if (h.bin(i) != (at == want.end() ? 0 : at->second)) FAIL("bin " << i << " of " << half);
+      }
+    }
+  }
+}
+
+TEST_CASE("columns are observed as if each were a batch of its own, whatever their number and length", "[calibrate][per_channel]") {
+  auto const x = normal(8210 * 33 + 64, 4);
+  for (auto const& [rows, cols, stride] : {std::tuple<index_t, index_t, index_t>{8210, 33, 33}, {15, 300, 300}, {16, 17, 40}, {33, 257, 257}, {5000, 1, 3}, {1, 5, 5}}) {
+    CAPTURE(rows, cols, stride);
+    matrix_view<float const> const m{x.data(), rows, cols, stride, 1};
+    std::vector<double> wide(static_cast<std::size_t>(rows * cols));
+    per_channel_observer<histogram> a(cols), b(cols);
+    per_channel_observer<moving_average> ranges(cols);
+    for (int batch = 0; batch < 2; ++batch) {
+      a.observe_columns(m);
+      ranges.observe_columns(m);
+      for (index_t i = 0; i < rows; ++i)
+        for (index_t j = 0; j < cols; ++j) wide[static_cast<std::size_t>(i * cols + j)] = m(i, j);
+      b.observe_columns(row_major<double const>(wide.data(), rows, cols));
+    }
+    for (index_t j = 0; j < cols; ++j) {
+      histogram one;
+      for (int batch = 0; batch < 2; ++batch) one.observe(vector_view<float const>{x.data() + j, rows, stride});
+      REQUIRE(a[j] == one);
+      REQUIRE(b[j] == one);
+      REQUIRE(ranges[j].range() == one.range());
+    }
+  }
+}
+
+TEST_CASE("the error of a recommendation is measured as its definition says, on every instruction set", "[calibrate][recommend]") {
+  auto x = normal(20011, 6, 2);
+  x[3] = NAN, x[9000] = -INFINITY, x[20000] = 3e38f, x[20001] = 0.5f, x[20002] = -1.5f;
+  std::vector<double> spread(2 * x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) spread[2 * i] = x[i];
+  for (auto const& [facts, q] : {std::pair{facts_of<symmetric<>>, scale_zero_point{0.0371f, 0}}, {facts_of<asymmetric<u4>>, scale_zero_point{1.0f, 3}}}) {
+    double errors = 0, signal = 0, clipped = 0, count = 0;
+    for (float v : x) {
+      if (!std::isfinite(v)) continue;
+      double const code = std::nearbyint(v / q.scale) + q.zero_point, kept = std::clamp(code, double(facts.q_min), double(facts.q_max));
+      float const back = static_cast<float>(kept - q.zero_point) * q.scale, e = back - v;
+      errors += double(e) * e, signal += double(v) * v, clipped += kept != code, count += 1;
+    }
+    measured_error const first = measure(of(x), facts, q, isa::baseline);
+    CHECK(first.mse == Approx(errors / count).epsilon(1e-12));
+    CHECK(first.signal == Approx(signal / count).epsilon(1e-12));
+    CHECK(first.clip_share == clipped / count);
+    for (isa cap : all_isas) {
+      if (!supported(cap)) continue;
+      for (auto const& m : {measure(of(x), facts, q, cap), measure(vector_view<double const>{spread.data(), 20011, 2}, facts, q, cap)}) {
+        CHECK(m.mse == first.mse);
+        CHECK(m.signal == first.signal);
+        CHECK(m.clip_share == first.clip_share);
+      }
+    }
+  }
+}
+
 TEST_CASE("the exact grid on a histogram finds the theory's step, and nothing proposed is better", "[calibrate][exact_grid]") {
   auto const x = normal(400000, 11, 0.37f);
   histogram h;

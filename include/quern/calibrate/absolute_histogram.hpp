@@ -30,8 +30,10 @@ class absolute_histogram {
   template <class T>
     requires real<std::remove_const_t<T>>
   void observe(vector_view<T> batch, isa max_isa = isa::best) {
-    observed_range const seen = range_of(batch, max_isa);
-    real_range const now = seen.range;
+    detail::range_count<per_tensor>(batch);  // for its checks
+    // Most batches lie within the bins that there are: reading them once is enough.
+    if (width_ != 0 && count(batch, max_isa)) return;
+    real_range const now = range_of(batch, max_isa).range;
     if (now.empty()) return;
     double const largest = -now.min > now.max ? -static_cast<double>(now.min) : now.max;
     if (width_ == 0) {
@@ -44,13 +46,7 @@ class absolute_histogram {
              " times the first batch's largest value; calibrate with a representative first batch, or use histogram.");
       grow(static_cast<index_t>(needed));
     }
-    auto const last = static_cast<std::uint32_t>(counts_.size() - 1);  // the last edge belongs to the last bin
-    auto const absolute = detail::observe_kernels_for(max_isa).absolute;
-    detail::for_each_finite_block(batch, seen.nan + seen.infinite == 0, [&](float const* x, index_t n) {
-      std::uint32_t at[detail::observed_block];
-      absolute(x, (n + 15) & ~index_t{15}, width_, last, at);
-      for (index_t i = 0; i < n; ++i) ++counts_[at[i]];
-    });
+    count(batch, max_isa);
   }
 
   /// Bins as if the first batch's largest magnitude had been `largest`: for observers that are merged. @errors argument.
@@ -140,6 +136,56 @@ class absolute_histogram {
   }
 
  private:
+  /// Counts a batch, or nothing, with the answer false, when it has a value beyond the bins.
+  template <class T>
+  bool count(vector_view<T> batch, isa max_isa) {
+    auto const kernels = detail::observe_kernels_for(max_isa);
+    index_t const size = counts_.size();
+    double const end = width_ * static_cast<double>(size);  // the last edge belongs to the last bin
+    float limit = static_cast<float>(end);
+    if (limit > end) limit = bits_of<float>(bits_of<std::int32_t>(limit) - 1);
+    std::int32_t const top = is_finite(limit) ? bits_of<std::int32_t>(limit) : 0x7f7fffff;
+    // What observe_magnitudes takes: a width that a float can hold, which that of 2^n bins is and that of most others not.
+    float const width = static_cast<float>(width_);
+    bool const fast = detail::observe_tables_16::fits(size) && width == width_ && width > 0x1p-100f;
+    detail::observe_tables_16 tables(fast ? size : 0);
+    buffer<std::uint64_t> counted((size + 7) & ~index_t{7});
+    bool beyond = false;
+    detail::for_each_block(batch, [&](float const* x, index_t n) {
+      if (beyond) return;
+      index_t done = fast ? n & ~index_t{63} : 0;
+      if (done > 0) {
+        tables.make_room(counted.data(), kernels);
+        auto const counts = [&](int change) {
+          return kernels.absolute(x, done, width, top, static_cast<std::int32_t>(size - 1), static_cast<std::int32_t>(tables.table), tables.cells.data(),
+                                  static_cast<std::uint16_t>(change));
+        };
+        bool const inside = counts(1).largest <= top;
+        if (!inside) counts(-1);
+        counted[0] += tables.take_zeros();
+        if (!inside) done = 0;
+      }
+      for (index_t i = done; i < n && !beyond; i += few) {
+        float finite[few] = {};
+        std::uint32_t at[few];
+        index_t kept = 0;
+        for (index_t l = i; l < n && l < i + few; ++l) {
+          if (!is_finite(x[l])) continue;
+          finite[kept++] = x[l];
+          beyond |= abs_of(x[l]) > end;
+        }
+        if (beyond) return;
+        kernels.absolute_any(finite, (kept + 15) & ~index_t{15}, width_, static_cast<std::uint32_t>(size - 1), at);
+        for (index_t l = 0; l < kept; ++l) ++counted[at[l]];
+      }
+    });
+    if (beyond) return false;
+    if (fast) tables.flush(counted.data(), kernels);
+    for (index_t i = 0; i < size; ++i) counts_[i] += counted[i];
+    return true;
+  }
+  static constexpr index_t few = 512;
+
   void grow(index_t size) {
     if (size <= counts_.size()) return;
     buffer<std::uint64_t> larger(size);

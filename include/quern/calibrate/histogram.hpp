@@ -40,27 +40,43 @@ class histogram {
   void observe(vector_view<T> batch, isa max_isa = isa::best) {
     if (batch.size > 0 && batch.data == nullptr)
       fail(errc::null, "histogram: the batch is null, but has ", batch.size, " values.");
-    block_sums totals;
+    batch_in_pieces all;
     if constexpr (std::same_as<std::remove_const_t<T>, float>) {
       if (batch.contiguous()) {
         for (index_t i = 0; i < batch.size; i += block)
-          observe_block(batch.data + i, batch.size - i < block ? batch.size - i : block, totals, max_isa);
-        return finish_batch(totals, batch.size);
+          observe(batch.data + i, batch.size - i < block ? batch.size - i : block, all, max_isa);
+        return finish(all);
       }
     }
     buffer<float> copy(batch.size < block ? batch.size : block);
     for (index_t i = 0; i < batch.size; i += block) {
       index_t const n = batch.size - i < block ? batch.size - i : block;
       for (index_t l = 0; l < n; ++l) copy[l] = static_cast<float>(batch[i + l]);
-      observe_block(copy.data(), n, totals, max_isa);
+      observe(copy.data(), n, all, max_isa);
     }
-    finish_batch(totals, batch.size);
+    finish(all);
   }
   /// A matrix is one batch for each of its rows, unless it has no gaps.
   template <class T>
   void observe(matrix_view<T> batch, isa max_isa = isa::best) {
     if (batch.contiguous()) return observe(vector_view<T>{batch.data, batch.rows * batch.cols, 1}, max_isa);
     for (index_t i = 0; i < batch.rows; ++i) observe(batch.row(i), max_isa);
+  }
+
+  /// A batch that comes in pieces of `piece` values, the last of up to as many (per_channel_observer): the same bits as in one.
+  static constexpr index_t piece = 8192;
+  struct batch_in_pieces {
+    double sum = 0, squares = 0;
+    index_t values = 0;
+  };
+  void observe(float const* data, index_t n, batch_in_pieces& batch, isa max_isa = isa::best) {
+    batch.values += n;
+    observe_block(data, n, batch, max_isa);
+  }
+  void finish(batch_in_pieces const& batch) {
+    if (batch.values > 0) ++batches_;
+    sum_.add(batch.sum);
+    squares_.add(batch.squares);
   }
 
   /// Adds everything that `other` has seen. @errors shape when the numbers of bins differ.
@@ -155,12 +171,8 @@ class histogram {
   }
 
  private:
-  static constexpr index_t block = 2048;  // sums are rounded within a block, exact across blocks of a batch
+  static constexpr index_t block = piece;
   static constexpr int lowest_exponent = -125;  // 1 / width stays a float
-
-  struct block_sums {
-    double sum = 0, squares = 0;
-  };
 
   std::uint64_t& at(index_t i) noexcept { return counts_[i + half_]; }
   // Bin -1 is the mirror of bin 0: an arithmetic shift maps -2, -1 to -1 and 0, 1 to 0.
@@ -191,7 +203,7 @@ class histogram {
   float to_bins() const noexcept { return ldexp_of(1.0f, -exponent_); }
   float bound() const noexcept { return ldexp_of(static_cast<float>(half_), exponent_); }  ///< magnitudes are below it; may be infinite
 
-  void observe_block(float const* data, index_t n, block_sums& totals, isa max_isa) {
+  void observe_block(float const* data, index_t n, batch_in_pieces& totals, isa max_isa) {
     detail::observed_lanes lanes;
     index_t done = n & ~index_t{63};
     if (done > 0 && !observe_whole(data, done, lanes, max_isa)) lanes = {}, done = 0;
@@ -223,7 +235,8 @@ class histogram {
   bool observe_whole(float const* data, index_t n, detail::observed_lanes& lanes, isa max_isa) {
     if (partial_.empty()) partial_ = buffer<std::uint16_t>(4 * half_ + 16);
     if (partial_used_ > 2 * (65535 - block)) flush();  // half of the values may meet in one counter
-    auto const binned = detail::observe_kernels_for(max_isa).binned;
+    auto const kernels = detail::observe_kernels_for(max_isa);
+    auto const binned = 4 * half_ + 16 <= 65536 ? kernels.binned : kernels.binned_wide;
     auto const half = static_cast<std::int32_t>(half_);
     for (;;) {
       lanes = {};
@@ -245,17 +258,8 @@ class histogram {
   /// Empties the 16-bit tables into the 64-bit one.
   void flush() noexcept {
     if (partial_used_ == 0) return;
-    for (index_t i = 0; i < 2 * half_; ++i) {
-      counts_[i] += static_cast<std::uint64_t>(partial_[i] + partial_[i + 2 * half_]);
-      partial_[i] = partial_[i + 2 * half_] = 0;
-    }
+    detail::observe_kernels_for(isa::best).flush(counts_.data(), partial_.data(), partial_.data() + 2 * half_, 2 * half_);
     partial_used_ = 0;
-  }
-
-  void finish_batch(block_sums const& totals, index_t size) {
-    if (size > 0) ++batches_;
-    sum_.add(totals.sum);
-    squares_.add(totals.squares);
   }
 
   index_t half_;

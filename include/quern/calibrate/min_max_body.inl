@@ -94,49 +94,53 @@ inline bool extremes(float const* p, index_t n, float& lo, float& hi) {
 }
 
 /// Merges each column of rows x cols floats into lo[j] and hi[j]. False as above.
+///
+/// Eight rows at a time, from left to right: an extreme is loaded and stored once for eight values. The eight rows below are fetched
+/// meanwhile, row after row: that is what the prefetchers of the second-level cache see, and more of them are under way than a core may
+/// ask for (17 GB/s from memory; fetched down the columns 12, which 24 requests at a time allow).
 inline bool column_extremes(float const* p, index_t rows, index_t cols, index_t row_stride, float* lo, float* hi) {
   constexpr index_t lanes = min_max_lanes;
   min_max_f32 finite = {};
-  index_t j = 0;
-  for (; j + 4 * lanes <= cols; j += 4 * lanes) {
-    min_max_state a, b, c, d;
-    a.start(lo + j, hi + j);
-    b.start(lo + j + lanes, hi + j + lanes);
-    c.start(lo + j + 2 * lanes, hi + j + 2 * lanes);
-    d.start(lo + j + 3 * lanes, hi + j + 3 * lanes);
-    float const* at = p + j;
-    index_t const next = rows * row_stride;  // the block below: a walk down columns is nothing that a CPU foresees
-    for (index_t i = 0; i < rows; ++i, at += row_stride) {
-      __builtin_prefetch(at + next);
-      if constexpr (lanes > 4) __builtin_prefetch(at + next + 2 * lanes);
-      if constexpr (lanes > 8) __builtin_prefetch(at + next + lanes), __builtin_prefetch(at + next + 3 * lanes);
-      a.see(at);
-      b.see(at + lanes);
-      c.see(at + 2 * lanes);
-      d.see(at + 3 * lanes);
-    }
-    a.store(lo + j, hi + j);
-    b.store(lo + j + lanes, hi + j + lanes);
-    c.store(lo + j + 2 * lanes, hi + j + 2 * lanes);
-    d.store(lo + j + 3 * lanes, hi + j + 3 * lanes);
-    finite += (a.finite + b.finite) + (c.finite + d.finite);
-  }
-  for (; j + lanes <= cols; j += lanes) {
-    min_max_state a;
-    a.start(lo + j, hi + j);
-    float const* at = p + j;
-    for (index_t i = 0; i < rows; ++i, at += row_stride) a.see(at);
-    a.store(lo + j, hi + j);
-    finite += a.finite;
-  }
   float all = 0;
-  for (index_t k = 0; k < lanes; ++k) all += finite[k];
-  for (; j < cols; ++j)
-    for (index_t i = 0; i < rows; ++i) {
-      float const v = p[i * row_stride + j];
-      lo[j] = v < lo[j] ? v : lo[j];
-      hi[j] = v > hi[j] ? v : hi[j];
-      all += v * 0.0f;
+  index_t const whole = cols >= lanes ? cols : 0;
+  index_t i = 0;
+  for (; i + 8 <= rows && whole > 0; i += 8) {
+    float const *const a = p + i * row_stride, *below = a + 8 * row_stride, *fetched = below;
+    for (index_t j = 0; j < whole; j += lanes) {
+      index_t const at = j + lanes <= whole ? j : whole - lanes;  // the last register overlaps the one before
+      min_max_state even, odd;
+      even.start(lo + at, hi + at);
+      for (int line = 0; line < 8 * lanes / 16; ++line) __builtin_prefetch(fetched + 16 * line);
+      fetched += 8 * lanes;
+      if (fetched >= below + whole) below += row_stride, fetched = below;
+      odd = even;
+#pragma GCC unroll 4
+      for (index_t r = 0; r < 8; r += 2) {
+        even.see(a + r * row_stride + at);
+        odd.see(a + (r + 1) * row_stride + at);
+      }
+      even.merge(odd);
+      even.store(lo + at, hi + at);
+      finite += even.finite;
     }
+  }
+  for (; i < rows && whole > 0; ++i)
+    for (index_t j = 0; j < whole; j += lanes) {
+      index_t const at = j + lanes <= whole ? j : whole - lanes;
+      min_max_state a;
+      a.start(lo + at, hi + at);
+      a.see(p + i * row_stride + at);
+      a.store(lo + at, hi + at);
+      finite += a.finite;
+    }
+  for (index_t k = 0; k < lanes; ++k) all += finite[k];
+  if (whole == 0)
+    for (index_t r = 0; r < rows; ++r)
+      for (index_t j = 0; j < cols; ++j) {
+        float const v = p[r * row_stride + j];
+        lo[j] = v < lo[j] ? v : lo[j];
+        hi[j] = v > hi[j] ? v : hi[j];
+        all += v * 0.0f;
+      }
   return all == 0;
 }

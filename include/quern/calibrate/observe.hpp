@@ -1,6 +1,7 @@
 // observe.hpp — picks the instruction set for the loops of observe_body.inl.
 #pragma once
 
+#include "../core/buffer.hpp"
 #include "../core/math.hpp"
 #include "../core/views.hpp"
 #include "../cpu/detect.hpp"
@@ -33,6 +34,32 @@ struct observed_lanes {
     least += 0.0f;  // -0.0 becomes 0.0: which of two zeros came first must not show
     most += 0.0f;
   }
+};
+
+/// What the frameworks' histograms ask of a block.
+struct observed_extent {
+  float least = __builtin_inff(), most = -__builtin_inff();  ///< NaN left out, infinities not
+  std::int32_t largest = 0;                                  ///< the bits of the largest magnitude; of what is not finite 0x7f800000 or more
+
+  QUERN_INLINE void see(float x) noexcept {
+    auto const magnitude = bits_of<std::int32_t>(x) & 0x7fffffff;
+    merge({x, x, magnitude});
+  }
+  QUERN_INLINE void merge(observed_extent const& other) noexcept {
+    least = other.least < least ? other.least : least;
+    most = other.most > most ? other.most : most;
+    largest = other.largest > largest ? other.largest : largest;
+  }
+};
+
+/// Codes as floats, and what using them costs.
+struct observed_grid {
+  float scale, zero, low, high;
+};
+struct observed_error {
+  double errors[16] = {}, squares[16] = {};
+  std::int64_t clipped = 0;
+  std::int32_t largest = 0;
 };
 
 inline namespace QUERN_ABI {
@@ -75,22 +102,34 @@ inline namespace QUERN_ABI {
 
 /// The loops of one instruction set.
 struct observe_kernels {
+  using binned_loop = std::int32_t (*)(float const*, index_t, float, std::int32_t, std::int32_t, std::uint16_t*, std::uint16_t, observed_lanes&);
   std::int32_t (*finite)(float const*, index_t, observed_lanes&);
-  std::int32_t (*binned)(float const*, index_t, float, std::int32_t, std::int32_t, std::uint16_t*, std::uint16_t, observed_lanes&);
-  void (*absolute)(float const*, index_t, double, std::uint32_t, std::uint32_t*);
-  void (*histc)(float const*, index_t, float, float, std::uint32_t, std::uint32_t*);
+  binned_loop binned, binned_wide;  ///< indices of 16 bits; of 32
+  observed_extent (*histc)(float const*, index_t, float, float, std::int32_t, std::int32_t, std::uint16_t*);
+  observed_extent (*absolute)(float const*, index_t, float, std::int32_t, std::int32_t, std::int32_t, std::uint16_t*, std::uint16_t);
+  void (*absolute_any)(float const*, index_t, double, std::uint32_t, std::uint32_t*);
+  void (*flush)(std::uint64_t*, std::uint16_t*, std::uint16_t*, index_t);
+  void (*errors)(float const*, index_t, observed_grid const&, observed_error&);
 };
 
 inline observe_kernels observe_kernels_for(isa max_isa) noexcept {
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(max_isa);
-  if (allowed & quern::detail::bit_of(isa::avx512bw))
-    return {observe_avx512bw::observe_finite, observe_avx512bw::observe_binned, observe_avx512bw::observe_absolute, observe_avx512bw::observe_histc};
-  if (allowed & quern::detail::bit_of(isa::avx2))
-    return {observe_avx2::observe_finite, observe_avx2::observe_binned, observe_avx2::observe_absolute, observe_avx2::observe_histc};
+  if (allowed & quern::detail::bit_of(isa::avx512bw)) {
+    using namespace observe_avx512bw;
+    return {observe_finite, observe_binned<std::uint16_t>, observe_binned<std::uint32_t>, observe_histc_counted, observe_absolute_counted,
+            observe_absolute, observe_flush, observe_errors};
+  }
+  if (allowed & quern::detail::bit_of(isa::avx2)) {
+    using namespace observe_avx2;
+    return {observe_finite, observe_binned<std::uint16_t>, observe_binned<std::uint32_t>, observe_histc_counted, observe_absolute_counted,
+            observe_absolute, observe_flush, observe_errors};
+  }
 #endif
   (void)max_isa;
-  return {observe_baseline::observe_finite, observe_baseline::observe_binned, observe_baseline::observe_absolute, observe_baseline::observe_histc};
+  using namespace observe_baseline;
+  return {observe_finite, observe_binned<std::uint16_t>, observe_binned<std::uint32_t>, observe_histc_counted, observe_absolute_counted,
+          observe_absolute, observe_flush, observe_errors};
 }
 
 /// Any n, any values; non-finite ones only take part in `n - finite`.
@@ -114,30 +153,49 @@ inline void observe_moments(float const* data, index_t n, block_moments& out, is
   out.squares = lanes.squares[0];
 }
 
-inline constexpr index_t observed_block = 512;
+inline constexpr index_t observed_block = 8192;
 
-/// use(values, n) for all finite values of a batch, in order, at most 512 at a time; up to the next multiple of 16 may be read too.
-/// `all_finite` spares looking for those that are not.
+/// use(values, n) for all values of a batch in order, as floats, at most 8192 at a time.
 template <class T, class Use>
-void for_each_finite_block(vector_view<T> batch, bool all_finite, Use&& use) {
+void for_each_block(vector_view<T> batch, Use&& use) {
+  auto const size_at = [&](index_t i) { return batch.size - i < observed_block ? batch.size - i : observed_block; };
+  if constexpr (std::is_same_v<std::remove_const_t<T>, float>) {
+    if (batch.contiguous()) {
+      for (index_t i = 0; i < batch.size; i += observed_block) use(static_cast<float const*>(batch.data + i), size_at(i));
+      return;
+    }
+  }
+  buffer<float> copy(batch.size < observed_block ? batch.size : observed_block);
   for (index_t i = 0; i < batch.size; i += observed_block) {
-    index_t const n = batch.size - i < observed_block ? batch.size - i : observed_block;
-    if constexpr (std::is_same_v<std::remove_const_t<T>, float>) {
-      if (all_finite && batch.contiguous() && n == observed_block) {
-        use(batch.data + i, n);
-        continue;
-      }
-    }
-    float values[observed_block] = {};
-    index_t kept = 0;
-    for (index_t l = 0; l < n; ++l) {
-      values[kept] = static_cast<float>(batch[i + l]);
-      kept += is_finite(values[kept]);
-    }
-    if (kept < n) values[kept] = 0;
-    use(static_cast<float const*>(values), kept);
+    index_t const n = size_at(i);
+    for (index_t l = 0; l < n; ++l) copy[l] = static_cast<float>(batch[i + l]);
+    use(static_cast<float const*>(copy.data()), n);
   }
 }
+
+/// Two tables of 16-bit counters, one for even and one for odd elements, and 16 cells for zeros: what observe_counted fills.
+struct observe_tables_16 {
+  index_t table, used = 0;  ///< used: values since the last flush, of which half may meet in one counter
+  buffer<std::uint16_t> cells;
+
+  explicit observe_tables_16(index_t bins) : table((bins + 7) & ~index_t{7}), cells(2 * table + 16) {}
+  static constexpr bool fits(index_t bins) noexcept { return 2 * ((bins + 7) & ~index_t{7}) + 16 <= 65536; }
+  /// To be called before up to observed_block values are counted. counts has `table` elements.
+  void make_room(std::uint64_t* counts, observe_kernels const& kernels) {
+    if (used > 2 * (65535 - observed_block)) flush(counts, kernels);
+    used += observed_block;
+  }
+  void flush(std::uint64_t* counts, observe_kernels const& kernels) {
+    kernels.flush(counts, cells.data(), cells.data() + table, table);
+    used = 0;
+  }
+  /// How often zero was seen since the last call, which must come before the next 65,536 * 16 values.
+  std::uint64_t take_zeros() noexcept {
+    std::uint64_t zeros = 0;
+    for (index_t l = 2 * table; l < cells.size(); ++l) zeros += cells[l], cells[l] = 0;
+    return zeros;
+  }
+};
 
 }  // inline namespace QUERN_ABI
 }  // namespace quern::calibrate::detail

@@ -6,6 +6,48 @@
 #include "../scheme/scheme.hpp"
 #include "bytes.hpp"
 
+namespace quern::calibrate::detail {
+inline namespace QUERN_ABI {
+
+/// to[c * pitch + r] = lines[r][c] for 16 rows; fetches lines[16] to lines[31]. T has four bytes.
+template <class T>
+void transpose_16(T const* const* lines, index_t channels, T* to, index_t pitch) {
+  typedef std::int32_t four __attribute__((vector_size(16)));
+  index_t c = 0;
+  index_t row = 16, fetched = 0;  // rows one after the other, as memory likes it, while these are read side by side
+  for (; c + 16 <= channels; c += 16) {
+    for (int line = 0; line < 16; ++line) {
+      __builtin_prefetch(lines[row] + fetched);
+      fetched += 16;
+      if (fetched >= channels && row < 31) fetched = 0, ++row;
+    }
+    for (index_t j = c; j < c + 16; j += 4) {
+      T* const here = to + j * pitch;
+      for (int k = 0; k < 4; ++k) __builtin_prefetch(here + k * pitch + 48, 1, 2);  // written soon
+      for (index_t r = 0; r < 16; r += 4) {
+        four w, x, y, z;
+        __builtin_memcpy(&w, lines[r] + j, sizeof w);
+        __builtin_memcpy(&x, lines[r + 1] + j, sizeof x);
+        __builtin_memcpy(&y, lines[r + 2] + j, sizeof y);
+        __builtin_memcpy(&z, lines[r + 3] + j, sizeof z);
+        four const wx = __builtin_shufflevector(w, x, 0, 4, 1, 5), wx2 = __builtin_shufflevector(w, x, 2, 6, 3, 7);
+        four const yz = __builtin_shufflevector(y, z, 0, 4, 1, 5), yz2 = __builtin_shufflevector(y, z, 2, 6, 3, 7);
+        four const first = __builtin_shufflevector(wx, yz, 0, 1, 4, 5), second = __builtin_shufflevector(wx, yz, 2, 3, 6, 7);
+        four const third = __builtin_shufflevector(wx2, yz2, 0, 1, 4, 5), fourth = __builtin_shufflevector(wx2, yz2, 2, 3, 6, 7);
+        __builtin_memcpy(here + r, &first, sizeof first);
+        __builtin_memcpy(here + pitch + r, &second, sizeof second);
+        __builtin_memcpy(here + 2 * pitch + r, &third, sizeof third);
+        __builtin_memcpy(here + 3 * pitch + r, &fourth, sizeof fourth);
+      }
+    }
+  }
+  for (; c < channels; ++c)
+    for (index_t r = 0; r < 16; ++r) to[c * pitch + r] = lines[r][c];
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace quern::calibrate::detail
+
 namespace quern::calibrate {
 inline namespace QUERN_ABI {
 
@@ -111,24 +153,55 @@ class per_channel_observer {
   }
 
  private:
-  /// *at(i, c) is value i of n of channel c, channels being evenly spaced and near: 16 of them at a time, a cache line of floats.
+  /// *at(i, c) is value i of n of channel c, channels being evenly spaced and near. Values of a channel are brought together first.
   template <class At>
   void gather(index_t n, At const& at) {
     using type = std::remove_cvref_t<decltype(*at(0, 0))>;
-    constexpr index_t strip = 16, ahead = 32;
-    index_t const pitch = n + strip;  // no power of two: 16 channels at the same place of a page share the few ways of one cache set
+    constexpr bool in_pieces = requires { Observer::piece; };  // a batch need not be all in one place
+    using kept = std::conditional_t<in_pieces, float, type>;
     if (n == 0 || size_ == 0) return;
-    index_t const step = size_ > 1 ? at(0, 1) - at(0, 0) : 0;
-    buffer<type> values(pitch * (size_ < strip ? size_ : strip));
-    for (index_t first = 0; first < size_; first += strip) {
-      index_t const channels = size_ - first < strip ? size_ - first : strip;
-      for (index_t i = 0; i < n; ++i) {
-        type const* from = at(i, first);
-        if (i + ahead < n) __builtin_prefetch(at(i + ahead, first));  // a walk down columns is nothing that a CPU foresees
-        for (index_t c = 0; c < channels; ++c, from += step) values[c * pitch + i] = *from;
+    index_t const step = size_ > 1 ? at(0, 1) - at(0, 0) : 1;
+    index_t length = n;
+    if constexpr (in_pieces) length = n < Observer::piece ? n : Observer::piece;
+    // 8 MB at most, and at least a cache line of floats: then a batch is read in the order in which it lies
+    index_t const room = (index_t{1} << 21) / length & ~index_t{15};
+    index_t const strip = room < 16 ? 16 : room > 256 ? 256 : room;
+    index_t const pitch = length + 16;  // no power of two: channels at the same place of a page share the few ways of one cache set
+    buffer<kept> values(pitch * (size_ < strip ? size_ : strip));
+    [[maybe_unused]] auto states = [&] {
+      if constexpr (in_pieces)
+        return buffer<typename Observer::batch_in_pieces>(size_);
+      else
+        return 0;
+    }();
+    for (index_t i = 0; i < n; i += length) {
+      index_t const rows = n - i < length ? n - i : length;
+      for (index_t first = 0; first < size_; first += strip) {
+        index_t const channels = size_ - first < strip ? size_ - first : strip;
+        index_t done = 0;
+        if constexpr (std::is_same_v<type, kept> && sizeof(type) == 4) {
+          if (step == 1) {
+            for (; done + 16 <= rows; done += 16) {
+              type const* lines[32];  // of these rows and, to be fetched, the next
+              for (index_t r = 0; r < 32; ++r) lines[r] = at(i + (done + r < rows ? done + r : rows - 1), first);
+              detail::transpose_16(lines, channels, values.data() + done, pitch);
+            }
+          }
+        }
+        for (; done < rows; ++done) {
+          type const* from = at(i + done, first);
+          for (index_t c = 0; c < channels; ++c, from += step) values[c * pitch + done] = static_cast<kept>(*from);
+        }
+        for (index_t c = 0; c < channels; ++c) {
+          if constexpr (in_pieces)
+            observers_[first + c].observe(values.data() + c * pitch, rows, states[first + c]);
+          else
+            observers_[first + c].observe(vector_view<type const>{values.data() + c * pitch, rows, 1});
+        }
       }
-      for (index_t c = 0; c < channels; ++c) observers_[first + c].observe(vector_view<type const>{values.data() + c * pitch, n, 1});
     }
+    if constexpr (in_pieces)
+      for (index_t c = 0; c < size_; ++c) observers_[c].finish(states[c]);
   }
   void check(index_t n, char const* what) const {
     if (n != size_) fail(errc::shape, "per_channel_observer: the batch has ", n, " ", what, ", the observer ", size_, "; they must be equal.");

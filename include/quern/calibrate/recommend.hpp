@@ -84,25 +84,59 @@ inline concern concerns_of(histogram const& h) noexcept {
   return c;
 }
 
+}  // inline namespace QUERN_ABI
+namespace detail {
+inline namespace QUERN_ABI {
+/// see(values, m) for a block with 0 in place of what is not finite and to fill it up to a multiple of 16: an error of 0. Returns how many
+/// values are finite.
+template <class See>
+index_t see_finite(float const* x, index_t n, See const& see) {
+  float values[512];
+  index_t finite = 0;
+  for (index_t i = 0; i < n; i += 512) {
+    index_t const m = n - i < 512 ? n - i : 512, padded = (m + 15) & ~index_t{15};
+    for (index_t l = 0; l < padded; ++l) {
+      bool const kept = l < m && is_finite(x[i + l]);
+      values[l] = kept ? x[i + l] : 0.0f;
+      finite += kept;
+    }
+    see(static_cast<float const*>(values), padded);
+  }
+  return finite;
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+inline namespace QUERN_ABI {
+
 /// Mean squared error and clipped share of quantizing `data` (finite values of it) with `q`, half to even.
 struct measured_error {
   double mse = 0, signal = 0, clip_share = 0;
 };
 template <class T>
-measured_error measure(vector_view<T> data, code_facts const& s, scale_zero_point q) {
+measured_error measure(vector_view<T> data, code_facts const& s, scale_zero_point q, isa max_isa = isa::best) {
+  auto const errors = detail::observe_kernels_for(max_isa).errors;
+  detail::observed_grid const grid{q.scale, static_cast<float>(q.zero_point), static_cast<float>(s.q_min), static_cast<float>(s.q_max)};
   double sum = 0, signal = 0;
   std::int64_t clipped = 0, count = 0;
-  for (index_t i = 0; i < data.size; ++i) {
-    float const x = static_cast<float>(data[i]);
-    if (!is_finite(x)) continue;
-    float const code = round_to::half_even::to_integral(x / q.scale) + static_cast<float>(q.zero_point);
-    float const kept = code < static_cast<float>(s.q_min) ? static_cast<float>(s.q_min) : code > static_cast<float>(s.q_max) ? static_cast<float>(s.q_max) : code;
-    clipped += kept != code;
-    double const e = rounded((static_cast<double>(kept) - q.zero_point) * q.scale) - x;
-    sum += rounded(e * e);
-    signal += rounded(static_cast<double>(x) * x);
-    ++count;
-  }
+  detail::for_each_block(data, [&](float const* x, index_t n) {
+    index_t const whole = n & ~index_t{15};
+    auto const see = [&](float const* values, index_t m) {
+      detail::observed_error seen;
+      errors(values, m, grid, seen);
+      if (seen.largest >= 0x7f800000) return false;
+      for (int half = 8; half >= 1; half /= 2)
+        for (int l = 0; l < half; ++l) seen.errors[l] += seen.errors[l + half], seen.squares[l] += seen.squares[l + half];
+      sum += seen.errors[0];
+      signal += seen.squares[0];
+      clipped += seen.clipped;
+      return true;
+    };
+    if (whole > 0 && see(x, whole))
+      count += whole;
+    else if (whole > 0)
+      count += detail::see_finite(x, whole, see);
+    if (whole < n) count += detail::see_finite(x + whole, n - whole, see);
+  });
   if (count == 0) return {};
   double const n = static_cast<double>(count);
   return {sum / n, signal / n, static_cast<double>(clipped) / n};
@@ -135,7 +169,13 @@ recommendation recommend(histogram const& h, code_facts const& s, vector_view<T>
     p.predicted_sqnr = decibel(h.mean_square() / (mse > 0 ? mse : h.mean_square() * 1e-20));
     p.clip_share = density.outside((grid.first - 0.5) * p.params.scale, (grid.last() + 0.5) * p.params.scale);
     if (p.clip_share < 0) p.clip_share = 0;
-    if (data.size > 0) {
+    proposal const* same = nullptr;  // two that agree are measured once
+    for (int i = 0; i < r.count; ++i)
+      if (r.all[i].params.scale == p.params.scale && r.all[i].params.zero_point == p.params.zero_point) same = &r.all[i];
+    if (data.size > 0 && same != nullptr) {
+      p.measured_sqnr = same->measured_sqnr;
+      p.clip_share = same->clip_share;
+    } else if (data.size > 0) {
       measured_error const m = measure(data, s, p.params);
       p.measured_sqnr = decibel(m.signal / (m.mse > 0 ? m.mse : m.signal * 1e-20));
       p.clip_share = m.clip_share;

@@ -34,49 +34,34 @@ class torch_histogram {
   template <class T>
     requires real<std::remove_const_t<T>>
   void observe(vector_view<T> batch, isa max_isa = isa::best) {
-    observed_range const seen = range_of(batch, max_isa);
-    real_range const now = seen.range;
-    if (now.empty()) return;
-    auto const histc = [&](real_range range) { return this->histc(batch, seen, range, max_isa); };
-    if (range_.empty() || range_.min == range_.max) {
-      range_ = now;
-      counts_ = histc(now);
-      return;
-    }
-    real_range combined{now.min < range_.min ? now.min : range_.min, now.max > range_.max ? now.max : range_.max};
-    // All in float, as PyTorch's 0-dimensional tensors compute.
-    float const fine = (range_.max - range_.min) / static_cast<float>(bins * upsample);
-    float const ratio = (combined.max - combined.min) / (static_cast<float>(bins) * fine);
-    if (!(ratio < 1e9f)) {  // the old range is a point of the new one (PyTorch would run out of memory)
-      buffer<float> sum = histc(combined);
-      double old = 0;
-      for (float c : counts_) old += c;
-      double const at = (static_cast<double>(range_.min) - combined.min) / (static_cast<double>(combined.max) - combined.min) * static_cast<double>(bins);
-      sum[at < static_cast<double>(bins) ? static_cast<index_t>(at) : bins - 1] += static_cast<float>(old);
-      counts_ = sum;
-      range_ = combined;
-      return;
-    }
-    auto const down = static_cast<index_t>(ceil_of(ratio));
-    float const excess = rounded(static_cast<float>(down) * rounded(static_cast<float>(bins) * fine)) - (combined.max - combined.min);
-    combined.max = combined.max + excess;
-    auto const start = static_cast<index_t>(nearest_even((range_.min - combined.min) / fine));
-    buffer<float> sum = histc(combined);
-    if (combined == range_) {
-      for (index_t i = 0; i < bins; ++i) sum[i] += counts_[i];
-    } else {
-      // Old bins, each split into `upsample`, lie at `start`; every `down` of these make a new bin.
-      double integral = 0, before = 0;
-      for (index_t b = 0; b < bins; ++b) {
-        index_t const from = b * down > start ? b * down - start : 0;
-        index_t const to = (b + 1) * down - start < bins * upsample ? (b + 1) * down - start : bins * upsample;
-        for (index_t old = from; old < to; ++old) integral += counts_[old / upsample];
-        sum[b] += static_cast<float>((integral - static_cast<double>(static_cast<float>(before))) / static_cast<double>(upsample));
-        before = integral;
+    detail::range_count<per_tensor>(batch);  // for its checks
+    if (batch.size == 0) return;
+    // Most batches lie within what was seen before. Then the bins are known before the batch is read, and reading it once is enough.
+    if (!range_.empty() && range_.min != range_.max) {
+      resampling const same = resample(range_);
+      edges const e = edges_of(same.combined);
+      if (!same.a_point && e.low != e.high) {
+        detail::observed_extent seen;
+        buffer<float> const counted = histc(batch, e, seen, max_isa);
+        if (seen.largest < 0x7f800000 && seen.least >= range_.min && seen.most <= range_.max) return add(counted, same);
       }
     }
-    counts_ = sum;
-    range_ = combined;
+    real_range const now = range_of(batch, max_isa).range;
+    if (now.empty()) return;
+    auto const count = [&](real_range range) {
+      edges e = edges_of(range);
+      if (e.low == e.high) e = {now.min, now.max};
+      if (e.low == e.high) e.low -= 1, e.high += 1;
+      detail::observed_extent seen;
+      return this->histc(batch, e, seen, max_isa);
+    };
+    if (range_.empty() || range_.min == range_.max) {
+      counts_ = count(now);
+      range_ = now;
+      return;
+    }
+    resampling const wider = resample(now);
+    add(count(wider.combined), wider);
   }
 
   /// The range after PyTorch's search. Empty before the first batch.
@@ -116,27 +101,77 @@ class torch_histogram {
  private:
   static float nearest_even(float x) noexcept { return static_cast<float>(nearest_integer(x)); }
 
-  /// torch.histc: equal bins from low to high, values outside are dropped, high itself is in the last bin.
-  template <class T>
-  buffer<float> histc(vector_view<T> batch, observed_range const& seen, real_range range, isa max_isa) const {
-    float low = range.min, high = range.max;
-    if (edges_ == torch_bins::truncated) low = trunc_of(low), high = trunc_of(high);
-    if (low == high) {
-      low = seen.range.min, high = seen.range.max;
-      if (low == high) low -= 1, high += 1;
+  /// Where the old bins lie in new ones that span the old range and `now`. All in float, as PyTorch's 0-dimensional tensors compute.
+  struct resampling {
+    real_range combined;
+    index_t down = 0, start = 0;
+    bool a_point = false;  ///< the old range is a point of the new one (PyTorch would run out of memory)
+  };
+  resampling resample(real_range now) const noexcept {
+    resampling r{{now.min < range_.min ? now.min : range_.min, now.max > range_.max ? now.max : range_.max}};
+    float const fine = (range_.max - range_.min) / static_cast<float>(bins * upsample);
+    float const ratio = (r.combined.max - r.combined.min) / (static_cast<float>(bins) * fine);
+    r.a_point = !(ratio < 1e9f);
+    if (r.a_point) return r;
+    r.down = static_cast<index_t>(ceil_of(ratio));
+    float const excess = rounded(static_cast<float>(r.down) * rounded(static_cast<float>(bins) * fine)) - (r.combined.max - r.combined.min);
+    r.combined.max = r.combined.max + excess;
+    r.start = static_cast<index_t>(nearest_even((range_.min - r.combined.min) / fine));
+    return r;
+  }
+  /// Adds a batch's counts in the new bins, `sum`, to the old bins.
+  void add(buffer<float> sum, resampling const& r) {
+    if (r.a_point) {
+      double old = 0;
+      for (float c : counts_) old += c;
+      double const at = (static_cast<double>(range_.min) - r.combined.min) / (static_cast<double>(r.combined.max) - r.combined.min) * static_cast<double>(bins);
+      sum[at < static_cast<double>(bins) ? static_cast<index_t>(at) : bins - 1] += static_cast<float>(old);
+    } else if (r.combined == range_) {
+      for (index_t i = 0; i < bins; ++i) sum[i] += counts_[i];
+    } else {
+      // Old bins, each split into `upsample`, lie at `start`; every `down` of these make a new bin.
+      double integral = 0, before = 0;
+      for (index_t b = 0; b < bins; ++b) {
+        index_t const from = b * r.down > r.start ? b * r.down - r.start : 0;
+        index_t const to = (b + 1) * r.down - r.start < bins * upsample ? (b + 1) * r.down - r.start : bins * upsample;
+        for (index_t old = from; old < to; ++old) integral += counts_[old / upsample];
+        sum[b] += static_cast<float>((integral - static_cast<double>(static_cast<float>(before))) / static_cast<double>(upsample));
+        before = integral;
+      }
     }
-    auto const bins_of = detail::observe_kernels_for(max_isa).histc;
-    constexpr index_t size = bins + 1;             // one more for what is dropped
-    buffer<std::uint64_t> tables(2 * size);        // even and odd elements: equal neighbours do not wait for each other
-    detail::for_each_finite_block(batch, seen.nan + seen.infinite == 0, [&](float const* x, index_t n) {
-      std::uint32_t at[detail::observed_block];
-      bins_of(x, (n + 15) & ~index_t{15}, low, high, static_cast<std::uint32_t>(bins), at);
-      index_t i = 0;
-      for (; i + 1 < n; i += 2) ++tables[at[i]], ++tables[size + at[i + 1]];
-      if (i < n) ++tables[at[i]];
+    counts_.swap(sum);
+    range_ = r.combined;
+  }
+
+  struct edges {
+    float low, high;
+  };
+  edges edges_of(real_range range) const noexcept {
+    return edges_ == torch_bins::truncated ? edges{trunc_of(range.min), trunc_of(range.max)} : edges{range.min, range.max};
+  }
+  /// torch.histc: equal bins from low to high, values outside are dropped, high itself is in the last bin. Also the batch's extremes.
+  template <class T>
+  buffer<float> histc(vector_view<T> batch, edges e, detail::observed_extent& seen, isa max_isa) const {
+    auto const kernels = detail::observe_kernels_for(max_isa);
+    detail::observe_tables_16 tables(bins + 1);  // one more for what is dropped
+    buffer<std::uint64_t> counted(tables.table);
+    auto const bin_of = [e](float x) -> index_t {
+      if (!(x >= e.low && x <= e.high)) return bins;
+      auto const at = static_cast<index_t>((x - e.low) * static_cast<float>(bins) / (e.high - e.low));
+      return at < bins ? at : bins - 1;
+    };
+    detail::for_each_block(batch, [&](float const* x, index_t n) {
+      index_t const whole = n & ~index_t{63};
+      if (whole > 0) {
+        tables.make_room(counted.data(), kernels);
+        seen.merge(kernels.histc(x, whole, e.low, e.high, static_cast<std::int32_t>(bins), static_cast<std::int32_t>(tables.table), tables.cells.data()));
+        counted[bin_of(0)] += tables.take_zeros();
+      }
+      for (index_t l = whole; l < n; ++l) seen.see(x[l]), ++counted[bin_of(x[l])];
     });
+    tables.flush(counted.data(), kernels);
     buffer<float> counts(bins);
-    for (index_t i = 0; i < bins; ++i) counts[i] = static_cast<float>(tables[i] + tables[size + i]);
+    for (index_t i = 0; i < bins; ++i) counts[i] = static_cast<float>(counted[i]);
     return counts;
   }
 
