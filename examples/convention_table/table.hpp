@@ -1,7 +1,7 @@
 // table.hpp — runs every convention on the same inputs and writes down, as Markdown, where they differ.
 #pragma once
 
-#include <quern/convention/conventions.hpp>
+#include <quern/convention/identify.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -111,7 +111,7 @@ column run(battery const& b) {
   column out;
   out.name = C::name;
   out.rounding = C::rounding::name;
-  out.rescale = C::rescaling::name;
+  out.rescale = quern::detail::identified_rescale<C>::name;
   out.place = C::place == quern::convention::zero_point_place::after_rounding ? "after" : "before";
   out.form = C::form == quern::convention::scale_form::divide ? "x / scale" : "x * (1 / scale)";
   for (std::size_t i = 0; i < b.reals.size(); ++i)

@@ -110,7 +110,7 @@ TEST_CASE("dequantize: an accumulator beyond 2^24 is rounded to float before the
 }
 
 TEST_CASE("requantize is the definition for every form of policy", "[convert][every]") {
-  check_requantize<rescale::float_multiply<>, asymmetric<s8>, asymmetric<u8>>();
+  check_requantize<rescale::float_multiply<>, asymmetric<s8>, asymmetric<u8, per_tensor, narrow_range>>();
   check_requantize<rescale::gemmlowp_double, asymmetric<u8>, symmetric<s8>>();
   check_requantize<rescale::tflite_single, asymmetric<s16>, asymmetric<s8, per_tensor, narrow_range>>();
   check_requantize<rescale::qnnpack_precise, symmetric<s8>, asymmetric<s16>>();

@@ -3,7 +3,7 @@
 // A trace is a few hundred lines of (accumulator, scale or multiplier and shift, zero point, output), from a debugger, a
 // simulator of the chip, or a model whose origin nobody remembers. Each convention's output stage,
 //
-//     output = clamp( rescale(accumulator) + zero_point, min, max ),
+//     output = clamp( rescale(accumulator) + zero_point, min, max )          oneDNN's: the zero point inside of the rounding
 //
 // is run on every sample, and the verdict names the conventions that explain all of them, and for each of the others the first
 // sample that rules it out. Conventions that round alike stay together; more samples near ties tell more of them apart (about
@@ -65,6 +65,10 @@ constexpr double scale_of(trace_sample const& s) noexcept {
   return s.scale != 0 ? s.scale : ldexp_of(static_cast<double>(s.multiplier), s.shift - 31);
 }
 
+/// What brings a convention's accumulators to codes: PyTorch's oneDNN has a stage of its own.
+template <class C>
+using identified_rescale = std::conditional_t<std::is_same_v<C, convention::pytorch_onednn>, rescale::onednn, typename C::rescaling>;
+
 template <rescale_policy Rescale>
 constexpr verdict judge(char const* name, vector_view<trace_sample const> trace, std::int32_t min, std::int32_t max) {
   verdict v{.name = name, .arithmetic = Rescale::name};
@@ -78,7 +82,13 @@ constexpr verdict judge(char const* name, vector_view<trace_sample const> trace,
       return v;
     }
     // A (multiplier, shift) pair comes back unchanged from its real value, which a double holds exactly.
-    std::int64_t const real = std::int64_t{Rescale::apply(s.accumulator, Rescale::from_real(scale))} + s.zero_point;
+    auto parameters = Rescale::from_real(scale);
+    std::int64_t real = s.zero_point;
+    if constexpr (std::is_same_v<Rescale, rescale::onednn>) {
+      parameters.zero_point = static_cast<float>(s.zero_point);
+      real = 0;
+    }
+    real += Rescale::apply(s.accumulator, parameters);
     v.expected = static_cast<std::int32_t>(clamp<std::int64_t>(real, min, max));
     if (v.expected != s.output) {
       v.ruled_out_by = i;
@@ -116,7 +126,7 @@ constexpr identification identify(vector_view<trace_sample const> trace, std::in
   index_t at = 0;
   for_each_type<Conventions>([&](auto tag) {
     using convention = typename decltype(tag)::type;
-    result.by_convention[at++] = detail::judge<typename convention::rescaling>(convention::name, trace, min, max);
+    result.by_convention[at++] = detail::judge<detail::identified_rescale<convention>>(convention::name, trace, min, max);
   });
   at = 0;
   for_each_type<Rescales>([&](auto tag) {

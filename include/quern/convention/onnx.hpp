@@ -26,7 +26,8 @@ struct onnx {
   static constexpr scale_form form = scale_form::divide;
 
   /// DynamicQuantizeLinear, all in float32; defined for u8, continued to other codes by their limits. An all-zero tensor takes
-  /// range 1: scale 1/255, as the reference implementation does (ONNX Runtime: scale 1).
+  /// range 1: scale 1/255, as the reference implementation does (ONNX Runtime: scale 1). So does a range too narrow for a scale that is
+  /// not 0 (theirs: 0, and a zero point from 0 / 0); one wider than the largest float has the scale infinity, as theirs, and the lowest code.
   template <quantized_code Code>
   QUERN_INLINE static constexpr scale_zero_point choose(real_range r) noexcept {
     return choose_dynamic<Code>(r, 1.0f / (static_cast<float>(code_of_t<Code>::max) - static_cast<float>(code_of_t<Code>::min)));
@@ -35,8 +36,8 @@ struct onnx {
   QUERN_INLINE static constexpr scale_zero_point choose_dynamic(real_range r, float scale_of_zero) noexcept {
     float const lo = static_cast<float>(code_of_t<Code>::min), hi = static_cast<float>(code_of_t<Code>::max);
     float const min = r.min < 0 ? r.min : 0.0f, max = r.max > 0 ? r.max : 0.0f;
-    float const scale = max == min ? scale_of_zero : (max - min) / (hi - lo);
-    float const z = lo - min / scale;
+    float const quotient = (max - min) / (hi - lo), scale = quotient > 0 ? quotient : scale_of_zero;
+    float const z = is_inf(scale) ? lo : lo - min / scale;
     return {scale, static_cast<std::int32_t>(rounding::to_integral(clamp(z, lo, hi)))};
   }
 

@@ -107,7 +107,7 @@ struct mlas_mul {
     return {a.zero_point, b.zero_point, rounded(a.scale * b.scale) / y.scale, y.zero_point, l};
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
-    float const product = static_cast<float>((a - lhs_zero_point) * (b - rhs_zero_point));
+    float const product = static_cast<float>(static_cast<std::int64_t>(a - lhs_zero_point) * (b - rhs_zero_point));
     return mlas_requantize(rounded(product * ratio) + static_cast<float>(zero_point), 0, clamped);
   }
 };
@@ -125,7 +125,8 @@ struct mlas_global_average {
   }
 };
 
-/// The same of NEON: the scale as a 24-bit integer and a shift of 16 to 55, the magnitude rounded, ties away from zero.
+/// The same of NEON: the scale as a 24-bit integer and a shift of 16 to 55, the magnitude rounded, ties away from zero. Scales below 2^-32,
+/// which ONNX Runtime refuses, give 0; those of 2^24 and more the ends.
 struct mlas_global_average_fixed {
   float src_scale = 0, dst_scale = 0;
   std::int32_t src_zero_point = 0, zero_point = 0;
@@ -134,7 +135,8 @@ struct mlas_global_average_fixed {
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t sum, std::int32_t n) const noexcept {
     auto const m = rescale::mantissa_shift::of(src_scale / rounded(dst_scale * static_cast<float>(n)));
     auto const centred = wrap32(static_cast<std::int64_t>(sum) - static_cast<std::int64_t>(n) * src_zero_point);
-    std::int64_t const v = round_to::half_away::shift_right(static_cast<std::int64_t>(centred) * m.mantissa, m.shift);
+    std::int64_t const product = static_cast<std::int64_t>(centred) * m.mantissa;  // 55 bits
+    std::int64_t const v = m.shift < 0 ? product * 128 : round_to::half_away::shift_right(product, m.shift < 62 ? m.shift : 62);
     return static_cast<std::int32_t>(clamp<std::int64_t>(v + zero_point, clamped.min, clamped.max));
   }
 };

@@ -52,7 +52,7 @@ struct pytorch_mul {
   limits clamped{};
 
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t a, std::int32_t b) const noexcept {
-    float const v = rounded(static_cast<float>((a - lhs_zero_point) * (b - rhs_zero_point)) * multiplier);
+    float const v = rounded(static_cast<float>(static_cast<std::int64_t>(a - lhs_zero_point) * (b - rhs_zero_point)) * multiplier);
     return rounded_code<round_to::half_even>(v, zero_point, clamped, clamped.min);
   }
 };
@@ -123,7 +123,8 @@ struct pytorch {
     float const min = r.min < 0 ? r.min : 0.0f, max = r.max > 0 ? r.max : 0.0f;
     float scale = (max - min) / static_cast<float>(qmax - qmin);
     if (!(scale > 1.1920928955078125e-07f)) scale = 1.1920928955078125e-07f;
-    std::int64_t const z = qmin - static_cast<std::int64_t>(clamp(rounding::to_integral(min / scale), -4e9f, 0.0f));
+    float const steps = is_inf(scale) ? 0.0f : rounding::to_integral(min / scale);  // infinite: a range that no float is as wide as
+    std::int64_t const z = qmin - static_cast<std::int64_t>(clamp(steps, -4e9f, 0.0f));
     return {scale, static_cast<std::int32_t>(clamp<std::int64_t>(z, qmin, qmax))};
   }
   /// The same of a symmetric one: (qmax - qmin) / 2 steps to each side, which is 127.5 for 8 bits. Zero point 0, 128 for quint8, or

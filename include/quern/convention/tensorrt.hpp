@@ -23,7 +23,8 @@ struct tensorrt : onnx {
   template <quantized_code Code>
   QUERN_INLINE static constexpr scale_zero_point choose(real_range r) noexcept {
     float const below = r.min < 0 ? -r.min : 0.0f, above = r.max > 0 ? r.max : 0.0f, largest = below > above ? below : above;
-    return {largest > 0 ? largest / static_cast<float>(code_of_t<Code>::max) : 1.0f, 0};
+    float const scale = largest / static_cast<float>(code_of_t<Code>::max);  // 0 where all values are subnormal
+    return {scale > 0 ? scale : 1.0f, 0};
   }
   template <quantized_code Code>
   QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) noexcept {

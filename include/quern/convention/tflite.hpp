@@ -98,7 +98,8 @@ struct tflite_with {
   }
   /// The converter's scale of weights: symmetric, -127..127; 1 for a channel of zeros, whose codes are all 0.
   QUERN_INLINE static constexpr float choose_weight_scale(float largest_magnitude) noexcept {
-    return largest_magnitude > 0 ? largest_magnitude / 127.0f : 1.0f;
+    float const scale = largest_magnitude / 127.0f;  // 0 where the channel's values are subnormal
+    return scale > 0 ? scale : 1.0f;
   }
   QUERN_INLINE static constexpr nudged_range nudge(float min, float max, std::int32_t qmin, std::int32_t qmax) noexcept {
     float const lo = static_cast<float>(qmin), hi = static_cast<float>(qmax), scale = (max - min) / (hi - lo);

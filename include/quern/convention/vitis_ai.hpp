@@ -186,9 +186,12 @@ struct vitis_ai_with {
   QUERN_INLINE static constexpr auto output_stage(float src, float weight, affine y, limits l = limits_of<Code>) {
     return detail::rescale_stage<rescaling>{rescaling::from_real(effective_scale(src, weight, y.scale)), y.zero_point, l};
   }
-  /// @errors scale as above.
+  /// @errors scale as above, and when the operands' are more than 2^40 apart: the sum must fit 64 bits.
   template <quantized_code Code>
   QUERN_INLINE static constexpr auto add(affine a, affine b, affine y, limits l = limits_of<Code>) {
+    int const apart = position_of(a.scale) - position_of(b.scale);
+    if (apart > 40 || apart < -40)
+      fail(errc::scale, "add: the operands' scales are 2^", apart < 0 ? -apart : apart, " apart; it must not be more than 2^40.");
     return detail::dpu_add<Rounding>{position_of(a.scale), position_of(b.scale), position_of(y.scale), a.zero_point, b.zero_point, y.zero_point, l};
   }
   template <quantized_code Code>

@@ -88,7 +88,8 @@ QUERN_NOINLINE void quantize_plainly(Src const* src, Dst* dst, index_t n, Real c
     auto const z = real_of(r, zero), lo = sub(constant_like(r, q_min), z), hi = sub(constant_like(r, q_max), z);
     mask const finite = finite_of(x);
     mask const outside = mask_or(less(r, lo), less(hi, r));
-    counts.saturated += __builtin_popcount(lane_bits(mask_and(finite, outside)));
+    unsigned const wrong = lane_bits(mask_and(finite, outside));  // behind the end too: zero point 0 may be no code
+    counts.saturated += __builtin_popcount(rest >= lanes ? wrong : wrong & ((1u << rest) - 1));
     counts.non_finite += lanes - __builtin_popcount(lane_bits(finite));
     i32s const q = to_i32(add(min(max(r, lo), hi), z));  // max returns its second operand for NaN: q_min
     if (rest >= lanes)
@@ -205,6 +206,7 @@ struct block_codes {
     else
       q = pack_unsigned(u0, u1);
     if constexpr (!Centered && std::is_signed_v<Dst>) q = add(q, lowest);
+    if (!Centered && !std::is_signed_v<Dst> && Rare && narrow) q = add(q, lowest);  // 1 to 255
     if (Rare && past_caches)
       stream(dst, q);
     else
@@ -243,7 +245,7 @@ QUERN_INLINE bool pack_blocks(Src const* src, Dst* dst, index_t count, index_t s
       seen = or3(or3(seen, u0, u1), u2, u3);
       if (Rare && narrow) seen = or3(or3(seen, add(u0, one), add(u1, one)), add(u2, one), add(u3, one));
       words q0 = pack_unsigned(u0, u1), q1 = pack_unsigned(u2, u3);
-      if constexpr (std::is_signed_v<Dst>) q0 = add(q0, lowest), q1 = add(q1, lowest);
+      if (std::is_signed_v<Dst> || (Rare && narrow)) q0 = add(q0, lowest), q1 = add(q1, lowest);
       if (Rare && streaming) {
         stream(dst, q0);
         stream(dst + 2 * lanes, q1);
@@ -295,8 +297,7 @@ QUERN_INLINE conversion_counts saturate_blocks(Src const* src, Dst* dst, index_t
     words const u1 = adds(pack_signed(s.bounded_steps(from, 2, all_finite), s.bounded_steps(from, 3, all_finite)), zero1);
     words const c0 = min_signed(max_signed(u0, none), last), c1 = min_signed(max_signed(u1, none), last);
     counts.saturated += block - count_equal(u0, c0) - count_equal(u1, c1);
-    bytes q = pack_unsigned(c0, c1);
-    if constexpr (std::is_signed_v<Dst>) q = add(q, lowest);
+    bytes const q = add(pack_unsigned(c0, c1), lowest);
     store(static_cast<void*>(dst), q);
   }
   if constexpr (!std::is_integral_v<Src>) {
