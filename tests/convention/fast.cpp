@@ -328,3 +328,96 @@ TEST_CASE("QuantizeLinear and DequantizeLinear of ONNX Runtime where they leave 
   CHECK(message(s4{}, fine).find("zero_point 1 is 9; it must be -8 to 7") != std::string::npos);
   CHECK((codes[0] == 55 && codes[1] == 55));
 }
+
+TEST_CASE("QLinearMatMul of float8 sums exactly; scales of halves are halves throughout", "[convention][onnx]") {
+  std::mt19937 random(21);
+  auto const check = [&]<class A, class B>(A, B) {
+    index_t const m = 3, k = 17, n = 4;
+    std::vector<A> a(static_cast<std::size_t>(m * k));
+    std::vector<B> b(static_cast<std::size_t>(k * n));
+    for (int round = 0; round < 40; ++round) {
+      for (auto& v : a) v = A::from_bits(static_cast<unsigned>(random()) & (round % 4 == 0 ? 0xffu : 0xb7u));
+      for (auto& v : b) v = B::from_bits(static_cast<unsigned>(random()) & (round % 4 == 0 ? 0xffu : 0xb7u));
+      float const sa = 0.037f, sy = 3.1f;
+      float const sb[] = {0.011f, 0.02f, 1.0f, 2e-5f};
+      std::vector<codec::float8_e4m3fn> y(static_cast<std::size_t>(m * n));
+      onnx::qlinear_matmul(nd<A const>(a.data(), make_shape(m, k)), {sa}, nd<B const>(b.data(), make_shape(k, n)), {vector_view<float const>(view(sb))}, {sy, 0}, nd(y.data(), make_shape(m, n)));
+      for (index_t i = 0; i < m; ++i)
+        for (index_t j = 0; j < n; ++j) {
+          long double sum = 0;  // 64 bits: exact where the codes lie within 0xb7
+          for (index_t t = 0; t < k; ++t) sum += static_cast<long double>(static_cast<float>(a[static_cast<std::size_t>(i * k + t)])) * static_cast<float>(b[static_cast<std::size_t>(t * n + j)]);
+          float const v = static_cast<float>(sum) * (sa * sb[j] / sy);
+          REQUIRE(y[static_cast<std::size_t>(i * n + j)].bits == codec::float8_e4m3fn(v).bits);
+        }
+    }
+  };
+  check(codec::float8_e4m3fn{}, codec::float8_e4m3fn{});
+  check(codec::float8_e5m2fnuz{}, codec::float8_e4m3fnuz{});
+  using e5m2 = codec::float8_e5m2;
+  e5m2 const large[] = {e5m2(57344.0f), e5m2(0x1p-16f), e5m2(-57344.0f)}, same[] = {e5m2(57344.0f), e5m2(0x1p-16f), e5m2(57344.0f)};
+  e5m2 tiny{};  // 2^31.6 + 2^-32 - 2^31.6: a sum of floats or doubles loses the middle one
+  onnx::qlinear_matmul(nd(large, make_shape(1, 3)), {}, nd(same, make_shape(3, 1)), {}, {0x1p-32f, 0}, nd(&tiny, make_shape(1, 1)));
+  CHECK(static_cast<float>(tiny) == 1.0f);
+
+  std::int8_t const x[] = {100}, w[] = {3};
+  half const sx(0.1f), sw(0.3f), sy(0.07f);
+  std::int8_t in_float = 0, in_half = 0;
+  onnx::operand const px{static_cast<float>(sx)}, pw{static_cast<float>(sw)};
+  onnx::qlinear_matmul(nd(x, make_shape(1, 1)), px, nd(w, make_shape(1, 1)), pw, {static_cast<float>(sy), 0}, nd(&in_float, make_shape(1, 1)));
+  onnx::qlinear_matmul(nd(x, make_shape(1, 1)), px, nd(w, make_shape(1, 1)), pw, {static_cast<float>(sy), 0}, nd(&in_half, make_shape(1, 1)), {}, onnx::precision::float16);
+  half const scale(static_cast<float>(half(static_cast<float>(sx) * static_cast<float>(sw))) / static_cast<float>(sy));
+  CHECK(in_half == saturate<s8>(static_cast<std::int64_t>(std::nearbyint(300.0f * static_cast<float>(scale)))));
+  CHECK(in_float == 127);
+
+  // The range of finite floats may be wider than the largest of them.
+  float const wide[] = {3e38f, -3e38f, 1.0f};
+  std::uint8_t codes_of_wide[] = {9, 9, 9};
+  auto const p = onnx::dynamic_quantize_linear(nd(wide, make_shape(3)), nd(codes_of_wide, make_shape(3)));
+  CHECK(std::isinf(p.scale));
+  CHECK((p.zero_point == 0 && codes_of_wide[0] == 0 && codes_of_wide[1] == 0 && codes_of_wide[2] == 0));
+}
+
+TEST_CASE("scales along an axis: TVM's and TFLite's operators", "[convention][tvm][tflite]") {
+  std::int32_t const acc[] = {1, -1, 3, -3, 5, -5, 2147483647, -2147483647 - 1};
+  float const scales[] = {0.5f, 1.0f};
+  std::int8_t y[8];
+  onnx::operand const each{vector_view<float const>(view(scales))};
+  tvm::requantize(nd(acc, make_shape(4, 2)), each, 1, nd(y, make_shape(4, 2)), {1.0f, 1});
+  int const upward[] = {2, 0, 3, -2, 4, -4, 127, -128};  // 0.5, -1, 1.5, -3, 2.5, -5: ties up, plus 1
+  for (int i = 0; i < 8; ++i) CHECK(y[i] == upward[i]);
+  tvm::requantize(nd(acc, make_shape(4, 2)), each, -1, nd(y, make_shape(4, 2)), {1.0f, 1}, tvm::rounding::to_nearest);
+  CHECK((y[0] == 2 && y[2] == 3 && y[4] == 4));
+  std::int32_t const negative[] = {-1, -3};
+  tvm::requantize(nd(negative, make_shape(2, 1)), {0.5f}, 0, nd(y, make_shape(2, 1)), {1.0f, 0}, tvm::rounding::to_nearest);
+  CHECK((y[0] == -1 && y[1] == -2));
+
+  float const x[] = {1.25f, 1.25f, -1.25f, -1.25f};
+  std::int32_t const zeros[] = {0, 3};
+  onnx::operand const both{vector_view<float const>(view(scales)), vector_view<std::int32_t const>(view(zeros))};
+  tflite::quantize<s8>(nd(x, make_shape(2, 2)), both, 1, nd(y, make_shape(2, 2)));
+  CHECK((y[0] == 3 && y[1] == 4 && y[2] == -3 && y[3] == 2));  // 2.5 away from zero; 1.25 + 3
+  float back[4];
+  tflite::dequantize(nd<std::int8_t const>(y, make_shape(2, 2)), both, 1, nd(back, make_shape(2, 2)));
+  CHECK((back[0] == 1.5f && back[1] == 1.0f && back[2] == -1.5f && back[3] == -1.0f));
+  tvm::quantize<s8>(nd(x, make_shape(2, 2)), both, 0, nd(y, make_shape(2, 2)));
+  CHECK((y[0] == 3 && y[1] == 3 && y[2] == 2 && y[3] == 2));
+  tvm::dequantize(nd<std::int8_t const>(y, make_shape(2, 2)), both, 0, nd(back, make_shape(2, 2)));
+  CHECK((back[0] == 1.5f && back[2] == -1.0f));
+}
+
+TEST_CASE("MatMulNBits: real zero points and g_idx", "[convention][onnx]") {
+  std::uint8_t const packed[] = {0x21, 0x43, 0x65, 0x87};  // codes 1..8 of one output, two blocks of four
+  float const scales[] = {0.5f, -0.25f}, real_zeros[] = {1.5f, 6.0f}, a[] = {1, 2, 3, 4, 5, 6, 7, 8};
+  std::int32_t const groups[] = {1, 0, 1, 0, 1, 0, 1, 0};
+  onnx::com_microsoft::n_bit_weights<4> w{.n = 1, .k = 8, .block = 4, .codes = packed, .scales = scales};
+  float y = 0, want = 0;
+  for (int i = 0; i < 8; ++i) want += a[i] * (static_cast<float>(i + 1) - real_zeros[i / 4]) * scales[i / 4];
+  w.real_zero_points = real_zeros;
+  onnx::com_microsoft::matmul_nbits(row_major(a, 1, 8), w, {}, row_major(&y, 1, 1));
+  CHECK(y == want);
+  w.group_index = groups;
+  want = 0;
+  for (int i = 0; i < 8; ++i) want += a[i] * (static_cast<float>(i + 1) - real_zeros[groups[i]]) * scales[groups[i]];
+  onnx::com_microsoft::matmul_nbits(row_major(a, 1, 8), w, {}, row_major(&y, 1, 1));
+  CHECK(y == want);
+}

@@ -279,6 +279,26 @@ TEST_CASE("every convention represents 0.0 exactly, saturates, and names itself 
   CHECK(names.size() == conventions::size);
 }
 
+TEST_CASE("ranges that no float scale fits: the zero point is a code all the same", "[convention]") {
+  real_range const ranges[] = {{0, 1e-44f}, {-1e-44f, 1e-45f}, {-3e38f, 3e38f}, {-inf, inf}, {-inf, 0}, {0, inf}, {}};
+  for_each_type<conventions>([&](auto tag) {
+    using c = typename decltype(tag)::type;
+    for (real_range const& r : ranges) {
+      auto const s = c::template choose<s8>(r), u = c::template choose<u8>(r);
+      expect_of(c::name, s.zero_point >= -128 && s.zero_point <= 127 && u.zero_point >= 0 && u.zero_point <= 255, "a zero point");
+      expect_of(c::name, !(s.scale < 0) && !(u.scale < 0), "a scale");
+    }
+  });
+  CHECK(onnx_runtime::choose<u8>({0, 1e-44f}).scale == 1.0f);
+  CHECK(tensorrt::choose<s8>({0, 1e-44f}).scale == 1.0f);
+  CHECK(tflite::choose_weight_scale(1e-44f) == 1.0f);
+  // Codes of 16 bits, whose products leave int32.
+  CHECK(pytorch::mul<s16>({1, 32767}, {1, 32767}, {0x1p17f, 0})(-32768, -32768) == 32767);
+  CHECK(onnx_runtime::mul<s16>({1, -32768}, {1, 32767}, {0x1p16f, 0})(32767, -32768) == -32768);
+  CHECK_THROWS_AS(vitis_ai::add<s8>({0x1p41f, 0}, {1, 0}, {1, 0}), error);
+  CHECK(vitis_ai::add<s8>({0x1p40f, 0}, {1, 0}, {0x1p40f, 0})(3, 127) == 3);
+}
+
 TEST_CASE("NaN becomes what each convention declares", "[convention]") {
   for_each_type<conventions>([&](auto tag) {
     using c = typename decltype(tag)::type;

@@ -68,6 +68,21 @@ TEST_CASE("ONNX: shapes, axes, blocks, scales and memory", "[errors][onnx]") {
   refuses(errc::null, "an operand is null", [&] { onnx::conv_integer(nd<std::int8_t const>(nullptr, make_shape(1, 1, 4, 4)), 0, codes(make_shape(1, 1, 1, 1)), 0, nd(sums, make_shape(1, 1, 4, 4))); });
 
   convention::affine const p{1.0f, 0};
+  float const few[] = {1, 1, 0, 1};
+  std::int32_t const beyond[] = {0, 128, 0, 0};
+  refuses(errc::shape, "a has 3 scales; there must be one, or 4", [&] { onnx::qlinear_matmul(codes(square), {vector_view<float const>{few, 3, 1}}, codes(square), {}, p, out(square)); });
+  refuses(errc::scale, "scale 2 of a is 0", [&] { onnx::qlinear_matmul(codes(square), {vector_view<float const>{few, 4, 1}}, codes(square), {}, p, out(square)); });
+  refuses(errc::zero_point, "zero_point 1 of a is 128", [&] { onnx::qlinear_matmul(codes(square), {1.0f, vector_view<std::int32_t const>{beyond, 4, 1}}, codes(square), {}, p, out(square)); });
+  using f8 = codec::float8_e4m3fn;
+  f8 small[16];
+  auto const eighths = nd<f8 const>(small, square);
+  refuses(errc::zero_point, "zero_point 0 of b is 1; it must be 0 to 0", [&] { onnx::qlinear_matmul(eighths, {}, eighths, {1.0f, 1}, p, nd(small, square)); });
+  refuses(errc::scale, "scale 0 of y is 0", [&] { onnx::qlinear_matmul(eighths, {}, eighths, {}, {0.0f, 0}, nd(small, square)); });
+  refuses(errc::scale, "scale 0 is 0; it must be finite and not 0", [&] { onnx::dequantize_linear(codes(square), nd<float const>(few + 2, make_shape()), no_zeros, reals(square)); });
+  refuses(errc::null, "DynamicQuantizeLinear: x is null", [&] { onnx::dynamic_quantize_linear(nd<float const>(nullptr, square), nd(u, square)); });
+  refuses(errc::shape, "the padding is as large as the window", [&] {
+    onnx::com_microsoft::qlinear_average_pool(nhwc<std::int8_t const>(q, 1, 2, 2, 3), p, {.size = {1, 1, 1}, .padding = {padding_rule::given, 1, 1, 1, 1}}, p, nhwc(q, 1, 4, 4, 1));
+  });
   auto const image = nhwc<std::int8_t const>(q, 1, 2, 2, 3);
   refuses(errc::shape, "QLinearSoftmax: x is 2 x 3, y 2 x 4", [&] { onnx::com_microsoft::qlinear_softmax(row_major<std::int8_t const>(q, 2, 3), p, p, row_major(q, 2, 4)); });
   refuses(errc::null, "QLinearSoftmax: x is null", [&] { onnx::com_microsoft::qlinear_softmax(row_major<std::int8_t const>(nullptr, 2, 3), p, p, row_major(q, 2, 3)); });
@@ -86,6 +101,14 @@ TEST_CASE("ONNX: shapes, axes, blocks, scales and memory", "[errors][onnx]") {
     auto none = w;
     none.block = 0;
     refuses(errc::argument, "the block is 0", [&] { multiply(a, none, {}, y); });
+    float const endless[] = {1.0f, INFINITY};
+    auto bad = w;
+    bad.scales = endless;
+    refuses(errc::scale, "scale 1 is infinity", [&] { multiply(a, bad, {}, y); });
+    std::int32_t const groups[] = {0, 0, 1, 0};
+    auto indexed = w;
+    indexed.group_index = groups;
+    refuses(errc::argument, multiply == &onnx::com_microsoft::matmul_nbits<4> ? "group_index 2 is 1; it must be 0 to 0" : "group_index 2", [&] { multiply(a, indexed, {}, y); });
   }
   CHECK(untouched());
 }
@@ -115,9 +138,15 @@ TEST_CASE("PyTorch, TFLite and TVM: shapes, scales and memory", "[errors][pytorc
   refuses(errc::null, "learnable_backward: an operand is null", [&] { learn({nullptr, 16, 1}, 1.0f, {floats, 16, 1}); });
   refuses(errc::scale, "the scale is 0", [&] { learn(dy, 0.0f, {floats, 16, 1}); });
   refuses(errc::shape, "quantize: x has 16", [&] { tflite::quantize<s8>(in(square), p, out(flat)); });
-  refuses(errc::shape, "dequantize: q has 16", [&] { tflite::dequantize(codes(square), p, reals(flat)); });
+  refuses(errc::shape, "dequantize: x has 16", [&] { tflite::dequantize(codes(square), p, reals(flat)); });
   refuses(errc::shape, "quantize: x has 16", [&] { tvm::quantize<s8>(in(square), p, out(flat)); });
-  refuses(errc::shape, "dequantize: q has 16", [&] { tvm::dequantize(codes(square), p, reals(flat)); });
+  refuses(errc::shape, "dequantize: x has 16", [&] { tvm::dequantize(codes(square), p, reals(flat)); });
+  onnx::operand const channels{vector_view<float const>{scales, 4, 1}};
+  refuses(errc::scale, "scale 3 of x is 0", [&] { tflite::quantize<s8>(in(square), channels, 0, out(square)); });
+  refuses(errc::scale, "scale 3 of x is 0", [&] { tvm::requantize(codes(square), channels, 1, out(square), p); });
+  refuses(errc::argument, "axis is 2, but x has rank 2", [&] { tvm::quantize<s8>(in(square), channels, 2, out(square)); });
+  refuses(errc::shape, "x has 4 scales; there must be one, or 8", [&] { tflite::dequantize(codes(make_shape(2, 8)), channels, 1, reals(make_shape(2, 8))); });
+  refuses(errc::scale, "dequantize_as: the scale is -1", [&] { dequantize_as<convention::onnx>(vector_view<std::int8_t const>{q, 4, 1}, {-1.0f, 0}, vector_view<float>{floats, 4, 1}); });
   using c = convention::tflite;
   refuses(errc::shape, "quantize: src is 4 and dst is 5", [&] { quantize_as<c, s8>(vector_view<float const>{x, 4, 1}, p, vector_view<std::int8_t>{q, 5, 1}); });
   refuses(errc::null, "quantize: src is null", [&] { quantize_as<c, s8>(vector_view<float const>{nullptr, 4, 1}, p, vector_view<std::int8_t>{q, 4, 1}); });

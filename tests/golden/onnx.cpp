@@ -262,7 +262,8 @@ comparison qlinear_matmul(golden_case const& c) {
       auto const sa = scales_of(c.inputs.at(1)), sb = scales_of(c.inputs.at(4)), sy = scales_of(c.inputs.at(6));
       auto const za = zero_points_of(c, 2), zb = zero_points_of(c, 5), zy = zero_points_of(c, 7);
       std::vector<t> y(want.values.size());
-      onnx::qlinear_matmul(nd_of(va, a), {one_or_all(sa), one_or_all(za)}, nd_of(vb, b), {one_or_all(sb), one_or_all(zb)}, {sy.at(0), zy.at(0)}, nd(y.data(), want.extents));
+      onnx::qlinear_matmul(nd_of(va, a), {one_or_all(sa), one_or_all(za)}, nd_of(vb, b), {one_or_all(sb), one_or_all(zb)}, {sy.at(0), zy.at(0)}, nd(y.data(), want.extents), {},
+                           c.inputs.at(1).type == "f16" ? onnx::precision::float16 : onnx::precision::of_scale);
       r.check(y, want);
     }
   });

@@ -67,7 +67,7 @@ struct fbgemm {
     double const min_error = abs_of(lo) + abs_of(static_cast<double>(min) / s), max_error = abs_of(hi) + abs_of(static_cast<double>(max) / s);
     double z = min_error < max_error ? from_min : from_max;
     if (min < 0 && max > 0 && o.preserve_sparsity) z = (qmin + qmax) / 2.0;
-    return {scale, static_cast<std::int32_t>(z < lo ? lo : z > hi ? hi : rounding::to_integral(z))};
+    return {scale, static_cast<std::int32_t>(z > lo ? z > hi ? hi : rounding::to_integral(z) : lo)};  // NaN of infinite ends: qmin
   }
   template <quantized_code Code>
   QUERN_INLINE static constexpr scale_zero_point choose(real_range r) noexcept {

@@ -88,7 +88,7 @@ struct tflite_with {
     double const from_min = qmin - rmin / scale, from_max = qmax - rmax / scale;
     bool const min_is_better = abs_of(qmin) + abs_of(rmin / scale) < abs_of(qmax) + abs_of(rmax / scale);
     double const z = min_is_better ? from_min : from_max;
-    return {scale, static_cast<std::int32_t>(z < qmin ? qmin : z > qmax ? qmax : rounding::to_integral(z))};
+    return {scale, static_cast<std::int32_t>(z > qmin ? z > qmax ? qmax : rounding::to_integral(z) : qmin)};  // NaN of infinite ends: qmin
   }
   /// The same with the range extended to hold 0.0 and the scale stored as float.
   template <quantized_code Code>
@@ -136,7 +136,7 @@ struct tflite_with {
     double const scale = (rmax - rmin) / 255.0;
     double const from_min = -128 - rmin / scale, from_max = 127 - rmax / scale;
     double const z = 128 + abs_of(rmin / scale) < 127 + abs_of(rmax / scale) ? from_min : from_max;
-    auto const zero = static_cast<std::int32_t>(z <= -128 ? -128 : z >= 127 ? 127 : rounding::to_integral(z));
+    auto const zero = static_cast<std::int32_t>(z > -128 ? z >= 127 ? 127 : rounding::to_integral(z) : -128);
     return {static_cast<float>(scale), 1.0f / static_cast<float>(scale), zero};
   }
   QUERN_INLINE static constexpr std::int8_t quantize_hybrid_asymmetric(float x, hybrid_params p) noexcept {
@@ -264,7 +264,7 @@ struct gemmlowp : tflite_with<rescale::gemmlowp_double> {
     double const scale = static_cast<double>((max - min) / (qmax - qmin)), lo = static_cast<double>(qmin), hi = static_cast<double>(qmax);
     if (scale == 0) return {0, 0};
     double const z = lo - static_cast<double>(min) / scale;
-    return {static_cast<float>(scale), static_cast<std::int32_t>(z < lo ? lo : z > hi ? hi : rounding::to_integral(z))};
+    return {static_cast<float>(scale), static_cast<std::int32_t>(z > lo ? z > hi ? hi : rounding::to_integral(z) : lo)};
   }
   /// round(clamp(zero_point + x / scale)).
   template <quantized_code Code>

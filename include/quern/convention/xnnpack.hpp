@@ -38,7 +38,7 @@ struct xnnpack {
     float const inverse = min == max ? 1.0f : (hi - lo) / (max - min);
     float const at_min = rounded(min * inverse), at_max = rounded(max * inverse);
     float const z = (lo + at_min) + (hi + at_max) > 0 ? lo - at_min : hi - at_max;
-    return {inverse, 1.0f / inverse, static_cast<std::int32_t>(rounding::to_integral(clamp(z, lo, hi)))};
+    return {inverse, 1.0f / inverse, static_cast<std::int32_t>(z > lo ? rounding::to_integral(z < hi ? z : hi) : lo)};  // NaN: lo
   }
   template <quantized_code Code>
   QUERN_INLINE static constexpr scale_zero_point choose(real_range r) noexcept {

@@ -4,7 +4,7 @@
 // are computed here (clipping thresholds, codebooks, softmax tables) would differ with them. These are plain double
 // arithmetic whose every operation is rounded on its own (`rounded`), so the bits depend on nothing.
 //
-// @errors  relative, measured against 80-bit long double by tests/calibrate/elementary.cpp: exp_of 2.5e-16,
+// @errors  relative, measured against 80-bit long double by tests/calibrate/theory.cpp: exp_of 2.5e-16,
 //          log_of 4e-16, erf_of 1.5e-15, erfc_of 1e-14 (up to x = 26, where it leaves the normal range).
 #pragma once
 

@@ -180,11 +180,12 @@ void quantize_as(vector_view<float const> src, convention::affine p, vector_view
   for (index_t i = 0; i < src.size; ++i) dst[i] = C::template quantize<code_type>(src[i], p);
 }
 
-/// dst = real value of each code. @errors shape, null.
+/// dst = real value of each code. @errors shape, null, scale.
 template <convention_policy C, class T>
 void dequantize_as(vector_view<T> src, convention::affine p, vector_view<float> dst) {
   if (src.size != dst.size) fail(errc::shape, "dequantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
   if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "dequantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (!(p.scale > 0) || !is_finite(p.scale)) fail(errc::scale, "dequantize_as: the scale is ", static_cast<double>(p.scale), "; it must be positive and finite.");
   for (index_t i = 0; i < src.size; ++i) dst[i] = C::dequantize(std::remove_const_t<T>(src[i]), p);
 }
 

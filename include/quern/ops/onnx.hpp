@@ -121,6 +121,35 @@ QUERN_INLINE constexpr Float8 beyond_as_onnx_runtime(Float8 code, float v, bool 
   return code;
 }
 
+/// x_scale * w_scale / y_scale, every operation rounded to T.
+template <class T>
+QUERN_INLINE constexpr float effective_scale_in(float x, float w, float y) noexcept {
+  return static_cast<float>(T(static_cast<float>(T(rounded(x * w))) / y));  // products of 11 bits are exact in a float
+}
+
+/// A small float in units of its smallest number, and of what power of two that is; 0 for what is no number.
+template <class Float8>
+QUERN_INLINE constexpr std::int64_t in_units(Float8 x) noexcept {
+  float const v = ldexp_of(static_cast<float>(x), Float8::bias + Float8::mantissa_bits - 1);
+  return is_finite(v) ? static_cast<std::int64_t>(v) : 0;
+}
+/// The sum of a_i b_i, exact, rounded once; infinity and NaN as a sum of floats has them.
+template <class A, class B>
+float exact_dot(vector_view<A> a, vector_view<B> b) noexcept {
+  using small_a = std::remove_const_t<A>;
+  using small_b = std::remove_const_t<B>;
+  __extension__ using wide = __int128;  // 66 bits for products of e5m2, and those of k
+  wide sum = 0;
+  float beyond = 0;
+  for (index_t i = 0; i < a.size; ++i) {
+    sum += static_cast<wide>(in_units(a[i])) * in_units(b[i]);
+    float const product = static_cast<float>(a[i]) * static_cast<float>(b[i]);
+    if (!is_finite(product)) beyond += product;
+  }
+  if (!(beyond == 0)) return beyond;
+  return ldexp_of(static_cast<float>(sum), 2 - small_a::bias - small_a::mantissa_bits - small_b::bias - small_b::mantissa_bits);
+}
+
 template <class X, class S, class Z, class Y>
 void check_linear(char const* op, nd_view<X> const& x, nd_view<S> const& scale, nd_view<Z> const& zero, nd_view<Y> const& y) {
   if (!(x.extents == y.extents)) fail(errc::shape, op, ": x and y must have the same shape; they have ", x.size(), " and ", y.size(), " elements in ranks ", x.extents.rank, " and ", y.extents.rank, ".");
@@ -140,6 +169,41 @@ void check_scales(char const* op, nd_view<S> const& scale, nd_view<Z> const& zer
     for (index_t i = 0; zero.data != nullptr && i < zero.size(); ++i)
       if (zero.data[i] < code_of_t<Code>::min || zero.data[i] > code_of_t<Code>::max)
         fail(errc::zero_point, op, ": zero_point ", i, " is ", static_cast<std::int64_t>(zero.data[i]), "; it must be ", code_of_t<Code>::min, " to ", code_of_t<Code>::max, ".");
+}
+
+/// A scale and a zero point, or as many as there are rows or columns, all of them before anything is written.
+inline void check_operand(char const* op, char const* what, onnx::operand const& p, index_t n, std::int32_t min, std::int32_t max) {
+  auto const count = [&](auto const& each, char const* name) {
+    if (!each.single() && (each.size != n || (n > 0 && each.each == nullptr)))
+      fail(each.size != n ? errc::shape : errc::null, op, ": ", what, " has ", each.size, " ", name, "; there must be one, or ", n, ".");
+    return each.single() ? index_t{1} : n;
+  };
+  for (index_t i = 0, e = count(p.scale, "scales"); i < e; ++i)
+    if (!(p.scale[i] > 0) || !is_finite(p.scale[i]))
+      fail(errc::scale, op, ": scale ", i, " of ", what, " is ", static_cast<double>(p.scale[i]), "; it must be positive and finite.");
+  for (index_t i = 0, e = count(p.zero_point, "zero points"); i < e; ++i)
+    if (p.zero_point[i] < min || p.zero_point[i] > max)
+      fail(errc::zero_point, op, ": zero_point ", i, " of ", what, " is ", p.zero_point[i], "; it must be ", min, " to ", max, ".");
+}
+
+/// Calls f(first element, elements, {scale, zero point}) for each stretch of neighbours that share a scale of `p`: one, or one for each
+/// index of `axis`. x and y lie without gaps. @errors shape, null, argument (axis), scale, zero_point: all before f is called.
+template <class Code, class X, class Y, class F>
+void for_each_channel(char const* op, nd_view<X> const& x, onnx::operand const& p, int axis, nd_view<Y> const& y, F const& f) {
+  if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous())
+    fail(errc::shape, op, ": x has ", x.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
+  if (x.size() > 0 && (x.data == nullptr || y.data == nullptr)) fail(errc::null, op, ": ", x.data == nullptr ? "x" : "y", " is null.");
+  int const at = axis < 0 ? axis + x.extents.rank : axis;
+  bool const single = p.scale.single() && p.zero_point.single();
+  if (!single && (at < 0 || at >= x.extents.rank)) fail(errc::argument, op, ": axis is ", axis, ", but x has rank ", x.extents.rank, ".");
+  index_t const n = single ? 1 : x.extents.dim[at];
+  check_operand(op, "x", p, n, code_of_t<Code>::min, code_of_t<Code>::max);
+  if (single) return f(index_t{0}, x.size(), convention::affine{p.scale[0], p.zero_point[0]});
+  index_t outer = 1, inner = 1;
+  for (int d = 0; d < at; ++d) outer *= x.extents.dim[d];
+  for (int d = at + 1; d < x.extents.rank; ++d) inner *= x.extents.dim[d];
+  for (index_t o = 0; o < outer; ++o)
+    for (index_t i = 0; i < n; ++i) f((o * n + i) * inner, inner, convention::affine{p.scale[i], p.zero_point[i]});
 }
 
 /// A batch of matrices: the last two dimensions; one-dimensional operands become a row or a column as in numpy's matmul.
@@ -288,7 +352,7 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
 /// DequantizeLinear: y = (x - zero_point) * scale, the difference exact in int32, the product in the scale's type (Y may be another:
 /// `output_dtype`). X: code storage of 2 to 16 bits, std::int32_t (no zero point) or a minifloat; S, Y: float, half, bfloat16.
 /// C: convention::onnx, whose halves and bfloat16s round the difference before the product; or onnx_runtime, whose products are floats.
-/// @errors  shape, null, argument (axis).
+/// Scales may be negative: the symmetric 4-bit quantizer of ONNX Runtime makes such. @errors  shape, null, argument (axis), scale.
 template <convention_policy C = convention::onnx, class X, class S, class Y>
 void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_const_t<X> const> zero_point, nd_view<Y> y,
                        quantize_attributes const& a = {}) {
@@ -297,6 +361,9 @@ void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_con
   nd_view<code const> const x = x_;
   nd_view<real_type const> const scale = scale_;
   detail::check_linear("DequantizeLinear", x, scale, zero_point, y);
+  for (index_t i = 0; i < scale.size(); ++i)
+    if (float const v = static_cast<float>(scale.data[i]); !is_finite(v) || v == 0)
+      fail(errc::scale, "DequantizeLinear: scale ", i, " is ", static_cast<double>(v), "; it must be finite and not 0.");
   detail::for_each_scale("DequantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
     if constexpr (detail::is_minifloat<code>) {
@@ -316,11 +383,17 @@ void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_con
   });
 }
 
-/// DynamicQuantizeLinear: u8 codes with the scale and zero point of x's own range. NaN is not part of the range.
+/// DynamicQuantizeLinear: u8 codes with the scale and zero point of x's own range. NaN and infinities are not part of the range (in ONNX
+/// Runtime an infinity makes the scale infinite). A range wider than the largest float has the scale infinity: every code is the zero point.
 template <convention_policy C = convention::onnx>
 scale_zero_point dynamic_quantize_linear(nd_view<float const> x, nd_view<std::uint8_t> y, isa max_isa = isa::best) {
   if (x.size() != y.size() || !x.contiguous() || !y.contiguous()) fail(errc::shape, "DynamicQuantizeLinear: x has ", x.size(), " elements, y ", y.size(), "; they must be equal, and without gaps.");
+  if (x.size() > 0 && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "DynamicQuantizeLinear: ", x.data == nullptr ? "x" : "y", " is null.");
   auto const p = C::template choose<u8>(calibrate::range_of(view(x.data, x.size()), max_isa).range);
+  if (!is_finite(p.scale)) {
+    for (index_t i = 0; i < y.size(); ++i) y.data[i] = static_cast<std::uint8_t>(p.zero_point);
+    return p;
+  }
   quantize_as<C, u8>(view(x.data, x.size()), {p.scale, p.zero_point}, view(y.data, y.size()), max_isa);
   return p;
 }
@@ -356,19 +429,58 @@ void matmul_integer(nd_view<A> a, one_or_each<std::int32_t> a_zero_point, nd_vie
                            [&](auto va, auto vb, auto vy) { gemm(va, pack(vb), vy, e, options); });
 }
 
-/// QLinearMatMul: y = saturate(half_even(f32(acc) * f32(a_scale * b_scale) / y_scale) + y_zero).
+/// QLinearMatMul: y = saturate(half_even(f32(acc) * f32(a_scale * b_scale) / y_scale) + y_zero). `scales`: the type of the three scales
+/// (opset 21), whose product and quotient are rounded to it; given here as the floats that they are.
 /// @errors  shape, null, scale, zero_point, depth.
 template <convention_policy C = convention::onnx_runtime, class A, class B, class Y>
-void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand const& pb, convention::affine py, nd_view<Y> y, gemm_options const& options = {}) {
+  requires(!detail::is_minifloat<std::remove_const_t<A>>)
+void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand pb, convention::affine py, nd_view<Y> y, gemm_options const& options = {},
+                    precision scales = precision::of_scale) {
+  using code = code_of_t<A>;
+  detail::check_operand("QLinearMatMul", "a", pa, detail::batch_of(a.extents, true).rows, code::min, code::max);
   detail::for_each_product(
       "QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y, [&](auto va, auto vb, auto vy) {
         auto const weights = pack(vb);
-        if (pa.scale.single() && pa.zero_point.single())
-          return gemm<C>(va, weights, vy, {.src = {pa.scale[0], pa.zero_point[0]}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = {}, .dst = py}, options);
+        bool const narrow = scales == precision::float16 || scales == precision::bfloat16;
+        auto const p = [&](index_t i) {
+          return layer_params{.src = {pa.scale[i], pa.zero_point[i]}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = {}, .dst = py};
+        };
+        auto const multiply = [&](index_t i, auto lhs, auto dst) {
+          if (!narrow) return gemm<C>(lhs, weights, dst, p(i), options);
+          detail::check_layer("QLinearMatMul", p(i), weights.n());
+          buffer<float> each(pb.scale.single() ? 1 : weights.n());
+          for (index_t j = 0; j < each.size(); ++j)
+            each[j] = scales == precision::float16 ? detail::effective_scale_in<half>(pa.scale[i], pb.scale[j], py.scale)
+                                                   : detail::effective_scale_in<bfloat16>(pa.scale[i], pb.scale[j], py.scale);
+          layer_params q = p(i);
+          q.src.scale = q.dst.scale = 1.0f;
+          q.weight_scale = vector_view<float const>{each.data(), each.size(), 1};
+          if (each.size() == 1) q.weight_scale = each[0];
+          gemm<C>(lhs, weights, dst, q, options);
+        };
+        if (pa.scale.single() && pa.zero_point.single()) return multiply(0, va, vy);
         for (index_t i = 0; i < va.rows; ++i)  // a scale a row: its products with the columns' round on their own
-          gemm<C>(va.block(i, 0, 1, va.cols), weights, vy.block(i, 0, 1, vy.cols),
-                  {.src = {pa.scale[i], pa.zero_point[i]}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = {}, .dst = py}, options);
+          multiply(i, va.block(i, 0, 1, va.cols), vy.block(i, 0, 1, vy.cols));
       });
+}
+
+/// QLinearMatMul of float8 (opset 21), whose zero points are 0: y = float8(f32(sum) * (f32(a_scale * b_scale) / y_scale)), saturating. The
+/// standard leaves the sum open; here it is exact, rounded to float once, so that it does not depend on its order.
+/// @errors  shape, null, scale, zero_point.
+template <class A, class B, class Y>
+  requires(detail::is_minifloat<std::remove_const_t<A>> && detail::is_minifloat<std::remove_const_t<B>> && detail::is_minifloat<Y>)
+void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand const& pb, convention::affine py, nd_view<Y> y) {
+  auto const rows = detail::batch_of(a.extents, true).rows, cols = detail::batch_of(b.extents, false).cols;
+  detail::check_operand("QLinearMatMul", "a", pa, rows, 0, 0);
+  detail::check_operand("QLinearMatMul", "b", pb, cols, 0, 0);
+  detail::check_operand("QLinearMatMul", "y", {py.scale, py.zero_point}, 1, 0, 0);
+  detail::for_each_product("QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y, [&](auto va, auto vb, auto vy) {
+    for (index_t i = 0; i < vy.rows; ++i)
+      for (index_t j = 0; j < vy.cols; ++j) {
+        float const sum = detail::exact_dot(va.row(i), vb.col(j));
+        vy(i, j) = Y(rounded(sum * (rounded(pa.scale[i] * pb.scale[j]) / py.scale)));
+      }
+  });
 }
 
 /// ConvInteger: int32 sums, padding counts as the zero point. x NCHW (or NCW), w OIHW. @errors shape, null, argument, zero_point, depth.
@@ -476,6 +588,8 @@ template <class T>
 void qlinear_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, pool_options const& o, convention::affine py, tensor_view<T> y,
                           bool count_include_pad = false) {
   window const w = sliding_window("QLinearAveragePool", {x.h, x.w, 1}, o.size, o.stride, {}, o.padding);
+  if (w.h.before >= w.h.reach() || w.w.before >= w.w.reach() || w.h.at(w.h.out - 1, 0) >= w.h.in || w.w.at(w.w.out - 1, 0) >= w.w.in)
+    fail(errc::shape, "QLinearAveragePool: the padding is as large as the window, which would then hold no position of the image.");
   if (y.n != x.n || y.h != w.h.out || y.w != w.w.out || y.c != x.c)
     fail(errc::shape, "QLinearAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x ", w.h.out, " x ", w.w.out, " x ", x.c, ".");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
@@ -523,7 +637,7 @@ void matmul_integer_to_float(matrix_view<A> a, convention::affine pa, packed_mat
 }
 
 /// Weights of MatMulNBits: N rows of ceil(K / block) blocks of `Bits`-bit codes, low bits first; a scale a block, zero points packed
-/// the same way (null: 2^(Bits-1)).
+/// the same way (null: 2^(Bits-1)), or real ones. Scales, zero points and activations of half or bfloat16 are floats here, exactly.
 template <int Bits>
 struct n_bit_weights {
   static_assert(Bits == 2 || Bits == 4 || Bits == 8, "quern: MatMulNBits has 2, 4 or 8 bits.");
@@ -531,6 +645,8 @@ struct n_bit_weights {
   std::uint8_t const* codes = nullptr;
   float const* scales = nullptr;
   std::uint8_t const* zero_points = nullptr;
+  float const* real_zero_points = nullptr;     ///< in place of zero_points: n x blocks, of the scales' type, unpacked
+  std::int32_t const* group_index = nullptr;   ///< g_idx: whose block's scale and zero point index i of k takes; null: i / block
 
   QUERN_INLINE constexpr index_t blocks() const noexcept { return (k + block - 1) / block; }
   QUERN_INLINE constexpr std::int32_t code(index_t j, index_t i) const noexcept {
@@ -544,20 +660,35 @@ struct n_bit_weights {
   }
   /// (code - zero point) * scale, in float32.
   QUERN_INLINE constexpr float operator()(index_t j, index_t i) const noexcept {
-    index_t const g = i / block;
-    return static_cast<float>(code(j, i) - zero_point(j, g)) * scales[j * blocks() + g];
+    index_t const g = group_index == nullptr ? i / block : group_index[i];
+    float const scale = scales[j * blocks() + g];
+    if (real_zero_points != nullptr) return rounded(static_cast<float>(code(j, i)) - real_zero_points[j * blocks() + g]) * scale;
+    return static_cast<float>(code(j, i) - zero_point(j, g)) * scale;
   }
 };
+
+namespace detail {
+template <class W>
+void check_nbits(matrix_view<float const> a, W const& w, vector_view<float const> bias, matrix_view<float> y) {
+  if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
+    fail(errc::shape, "MatMulNBits: a is ", a.rows, " x ", a.cols, ", w ", w.k, " x ", w.n, ", y ", y.rows, " x ", y.cols, "; they must be m x k, k x n and m x n.");
+  if (w.block < 1) fail(errc::argument, "MatMulNBits: the block is ", w.block, "; it must be at least 1.");
+  if (bias.size != 0 && bias.size != w.n) fail(errc::shape, "MatMulNBits: bias has ", bias.size, " elements; y has ", w.n, " columns.");
+  if (!y.empty() && (y.data == nullptr || w.codes == nullptr || w.scales == nullptr || (a.data == nullptr && w.k > 0) || (bias.data == nullptr && bias.size > 0)))
+    fail(errc::null, "MatMulNBits: an operand is null.");
+  for (index_t i = 0; i < w.n * w.blocks() && !y.empty(); ++i)  // the sign is free: -absmax / 8 is a scale of the symmetric quantizer
+    if (!is_finite(w.scales[i])) fail(errc::scale, "MatMulNBits: scale ", i, " is ", static_cast<double>(w.scales[i]), "; it must be finite.");
+  for (index_t i = 0; w.group_index != nullptr && i < w.k; ++i)
+    if (w.group_index[i] < 0 || w.group_index[i] >= w.blocks())
+      fail(errc::argument, "MatMulNBits: group_index ", i, " is ", w.group_index[i], "; it must be 0 to ", w.blocks() - 1, ".");
+}
+}  // namespace detail
 
 /// MatMulNBits with accuracy_level 0 to 3: y = a * dequantized(w)^T + bias, sums in double in order of k and rounded once, so that the
 /// result does not depend on blocking. (The original sums in float32, in an order of its own.) a m x k, y m x n.
 template <int Bits>
 void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
-  if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
-    fail(errc::shape, "MatMulNBits: a is ", a.rows, " x ", a.cols, ", w ", w.k, " x ", w.n, ", y ", y.rows, " x ", y.cols, "; they must be m x k, k x n and m x n.");
-  if (w.block < 1) fail(errc::argument, "MatMulNBits: the block is ", w.block, "; it must be at least 1.");
-  if (bias.size != 0 && bias.size != w.n) fail(errc::shape, "MatMulNBits: bias has ", bias.size, " elements; y has ", w.n, " columns.");
-  if (!y.empty() && (y.data == nullptr || w.codes == nullptr || w.scales == nullptr || (a.data == nullptr && w.k > 0))) fail(errc::null, "MatMulNBits: an operand is null.");
+  detail::check_nbits(a, w, bias, y);
   buffer<float> row(w.k);
   for (index_t j = 0; j < w.n; ++j) {
     for (index_t i = 0; i < w.k; ++i) row[i] = w(j, i);
@@ -573,11 +704,9 @@ void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vect
 /// (ONNX Runtime 1.30 has no kernel of that level for 2 bits in blocks of 16: it takes matmul_nbits's arithmetic there.)
 template <int Bits>
 void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
-  if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
-    fail(errc::shape, "MatMulNBits: a is ", a.rows, " x ", a.cols, ", w ", w.k, " x ", w.n, ", y ", y.rows, " x ", y.cols, "; they must be m x k, k x n and m x n.");
-  if (w.block < 1) fail(errc::argument, "MatMulNBits: the block is ", w.block, "; it must be at least 1.");
-  if (bias.size != 0 && bias.size != w.n) fail(errc::shape, "MatMulNBits: bias has ", bias.size, " elements; y has ", w.n, " columns.");
-  if (!y.empty() && (y.data == nullptr || w.codes == nullptr || w.scales == nullptr || (a.data == nullptr && w.k > 0))) fail(errc::null, "MatMulNBits: an operand is null.");
+  detail::check_nbits(a, w, bias, y);
+  if (w.real_zero_points != nullptr || w.group_index != nullptr)
+    fail(errc::argument, "MatMulNBits: accuracy_level 4 takes neither real_zero_points nor group_index; ONNX Runtime computes those as level 0, matmul_nbits.");
   buffer<std::int8_t> codes(w.k);
   buffer<float> scales(w.blocks());
   for (index_t r = 0; r < a.rows; ++r) {

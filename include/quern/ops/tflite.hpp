@@ -4,7 +4,7 @@
 // functions that people port by name. @source tensorflow/lite/kernels/internal/{quantization_util,common}.{h,cc}.
 #pragma once
 
-#include "convention.hpp"
+#include "onnx.hpp"
 
 namespace quern::tflite {
 inline namespace QUERN_ABI {
@@ -52,16 +52,29 @@ constexpr rescale::multiplier_shift preprocess_softmax_scaling(double beta, doub
   return quantize_multiplier(scaled < cap ? scaled : cap, single_rounding);
 }
 
-/// Quantize, Dequantize and Requantize of whole tensors. @errors shape, null, scale, zero_point.
+/// Quantize, Dequantize and Requantize of whole tensors; the first two with one scale and zero point, or one for each index of `axis`,
+/// whose reals are products of floats. @errors shape, null, argument (axis), scale, zero_point.
+template <quantized_code Code>
+void quantize(nd_view<float const> x, onnx::operand const& p, int axis, nd_view<typename code_of_t<Code>::storage> y, isa max_isa = isa::best) {
+  quern::detail::for_each_channel<Code>("quantize", x, p, axis, y, [&](index_t first, index_t count, convention::affine c) {
+    quantize_as<convention::tflite, Code>(view(x.data + first, count), c, view(y.data + first, count), max_isa);
+  });
+}
 template <quantized_code Code>
 void quantize(nd_view<float const> x, convention::affine p, nd_view<typename code_of_t<Code>::storage> y, isa max_isa = isa::best) {
-  if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous()) fail(errc::shape, "quantize: x has ", x.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
-  quantize_as<convention::tflite, Code>(view(x.data, x.size()), p, view(y.data, y.size()), max_isa);
+  quantize<Code>(x, {p.scale, p.zero_point}, -1, y, max_isa);
+}
+template <class T>
+void dequantize(nd_view<T> q, onnx::operand const& p, int axis, nd_view<float> y) {
+  quern::detail::for_each_channel<s32>("dequantize", q, p, axis, y, [&](index_t first, index_t count, convention::affine c) {
+    for (index_t i = first; i < first + count; ++i) y.data[i] = convention::tflite::dequantize_channel(q.data[i], c);
+  });
 }
 template <class T>
 void dequantize(nd_view<T> q, convention::affine p, nd_view<float> y) {
-  if (!(q.extents == y.extents) || !q.contiguous() || !y.contiguous()) fail(errc::shape, "dequantize: q has ", q.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
-  dequantize_as<convention::tflite>(view(q.data, q.size()), p, view(y.data, y.size()));
+  quern::detail::for_each_channel<s32>("dequantize", q, {p.scale, p.zero_point}, -1, y, [&](index_t first, index_t count, convention::affine c) {
+    dequantize_as<convention::tflite>(view(q.data + first, count), c, view(y.data + first, count));
+  });
 }
 template <class Rescale = rescale::gemmlowp_double, class X, class Y>
 void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::affine py, isa max_isa = isa::best) {

@@ -27,16 +27,27 @@ QUERN_INLINE constexpr std::int32_t fixed_point_multiply(std::int32_t x, std::in
 /// GetFixedPointMultiplierShift.
 constexpr rescale::multiplier_shift get_fixed_point_multiplier_shift(double scale) noexcept { return rescale::quantize_multiplier_tvm(scale); }
 
-/// relay.qnn.quantize, relay.qnn.dequantize. @errors shape, null, scale, zero_point.
+/// relay.qnn.quantize, relay.qnn.dequantize. `p`: one scale and zero point, or one for each index of `axis`.
+/// @errors shape, null, argument (axis), scale, zero_point.
+template <quantized_code Code>
+void quantize(nd_view<float const> x, onnx::operand const& p, int axis, nd_view<typename code_of_t<Code>::storage> y, isa max_isa = isa::best) {
+  quern::detail::for_each_channel<Code>("quantize", x, p, axis, y, [&](index_t first, index_t count, convention::affine c) {
+    quantize_as<convention::tvm, Code>(view(x.data + first, count), c, view(y.data + first, count), max_isa);
+  });
+}
 template <quantized_code Code>
 void quantize(nd_view<float const> x, convention::affine p, nd_view<typename code_of_t<Code>::storage> y, isa max_isa = isa::best) {
-  if (!(x.extents == y.extents) || !x.contiguous() || !y.contiguous()) fail(errc::shape, "quantize: x has ", x.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
-  quantize_as<convention::tvm, Code>(view(x.data, x.size()), p, view(y.data, y.size()), max_isa);
+  quantize<Code>(x, onnx::operand{p.scale, p.zero_point}, -1, y, max_isa);
+}
+template <class T>
+void dequantize(nd_view<T> q, onnx::operand const& p, int axis, nd_view<float> y) {
+  quern::detail::for_each_channel<s32>("dequantize", q, p, axis, y, [&](index_t first, index_t count, convention::affine c) {
+    dequantize_as<convention::tvm>(view(q.data + first, count), c, view(y.data + first, count));
+  });
 }
 template <class T>
 void dequantize(nd_view<T> q, convention::affine p, nd_view<float> y) {
-  if (!(q.extents == y.extents) || !q.contiguous() || !y.contiguous()) fail(errc::shape, "dequantize: q has ", q.size(), " elements, y ", y.size(), "; they must have the same shape, without gaps.");
-  dequantize_as<convention::tvm>(view(q.data, q.size()), p, view(y.data, y.size()));
+  dequantize(q, onnx::operand{p.scale, p.zero_point}, -1, y);
 }
 
 /// relay.qnn.requantize of int8, uint8 or int32 codes. @errors shape, null, scale.
@@ -49,6 +60,26 @@ void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::a
   if (c == compute::float32)
     return r == rounding::upward ? unary(x, y, up::requantize_float<code, float>(px, py)) : unary(x, y, near::requantize_float<code, float>(px, py));
   r == rounding::upward ? unary(x, y, up::requantize_float<code, double>(px, py)) : unary(x, y, near::requantize_float<code, double>(px, py));
+}
+
+/// The same with a scale for each index of `axis`: the form for vectors, which takes neither equal scales nor powers of two another way.
+/// (compute_dtype int64.) @errors shape, null, argument (axis), scale, zero_point.
+template <class X, class Y>
+void requantize(nd_view<X> x, onnx::operand const& px, int axis, nd_view<Y> y, convention::affine py, rounding r = rounding::upward) {
+  using code = code_of_t<Y>;
+  if (!(py.scale > 0) || !is_finite(py.scale)) fail(errc::scale, "requantize: the scale of y is ", static_cast<double>(py.scale), "; it must be positive and finite.");
+  auto const limits = convention::limits_of<code>;
+  auto const parameters_of = [&](float scale) { return rescale::tvm_upward_per_axis::from_real(static_cast<double>(scale) / static_cast<double>(py.scale)); };
+  for (index_t i = 0; i < px.scale.size; ++i)  // those that it refuses, before anything is written
+    if (px.scale[i] > 0 && is_finite(px.scale[i])) static_cast<void>(parameters_of(px.scale[i]));
+  quern::detail::for_each_channel<s32>("requantize", x, px, axis, y, [&](index_t first, index_t count, convention::affine c) {
+    auto const m = parameters_of(c.scale);
+    for (index_t i = first; i < first + count; ++i) {
+      std::int32_t const v = wrap32(static_cast<std::int64_t>(x.data[i]) - c.zero_point);
+      std::int32_t const q = r == rounding::upward ? rescale::tvm_upward_per_axis::apply(v, m) : rescale::tvm_to_nearest::apply(v, m);
+      y.data[i] = static_cast<Y>(clamp(wrap32(static_cast<std::int64_t>(q) + py.zero_point), limits.min, limits.max));
+    }
+  });
 }
 
 /// relay.qnn.add, relay.qnn.mul, with broadcasting. @errors shape, null, scale.
