@@ -224,6 +224,58 @@ TEST_CASE("packed codes are the codes of quantize, two or four in a byte", "[con
   };
   check(s4{});
   check(u2{});
+}
+
+TEST_CASE("packed codes are requantized as plain ones, found by their own range, and lie in tensors", "[convert]") {
+  std::mt19937 random(33);
+  index_t const n = 2, h = 3, w = 2, c = 21, size = n * h * w * c;
+  using channels = per_channel<3>;
+  auto const p = any_params<asymmetric<u4, channels>>(random, c);
+  params<asymmetric<s8>> const q{.scale = 0.31f, .zero_point = -9};
+  params<symmetric<s4, per_tensor, narrow_range>> const narrow{.scale = 0.27f};
+  std::vector<float> x(static_cast<std::size_t>(size)), real(x.size()), back(x.size());
+  for (float& v : x) v = static_cast<float>(static_cast<int>(random() % 2000) - 1000) * 0.001f;
+  auto const src = nchw<float const>(x.data(), n, c, h, w);
+  std::vector<std::uint8_t> plain(x.size());
+  std::vector<std::int8_t> wide(x.size()), expected(x.size()), few(x.size());
+  auto const want = quantize(src, p, nhwc(plain.data(), n, h, w, c));
+  dequantize(nhwc<std::uint8_t const>(plain.data(), n, h, w, c), p, nhwc(real.data(), n, h, w, c));
+  auto const wanted = requantize(nhwc<std::uint8_t const>(plain.data(), n, h, w, c), p, q, nhwc(expected.data(), n, h, w, c));
+  auto const fewer = requantize(view(expected), q, narrow, view(few));
+  support::for_each_native_isa([&](isa) {
+    std::vector<std::uint8_t> memory(static_cast<std::size_t>(packed_bytes<u4>(size)), 0xff), halves(memory.size(), 0xff);
+    packed_view<u4> const packed{memory.data(), size};
+    CHECK(quantize(src, p, packed) == want);
+    for (index_t i = 0; i < size; ++i) REQUIRE(packed.get(i) == plain[static_cast<std::size_t>(i)]);
+    dequantize(packed, p, nhwc(back.data(), n, h, w, c));
+    CHECK(back == real);
+    CHECK(requantize(packed, p, q, nhwc(wide.data(), n, h, w, c)) == wanted);
+    CHECK(wide == expected);
+    packed_view<s4> const small{halves.data(), size};
+    CHECK(requantize(view(expected), q, narrow, small) == fewer);
+    for (index_t i = 0; i < size; ++i) REQUIRE(small.get(i) == few[static_cast<std::size_t>(i)]);
+    using rows = asymmetric<u4, per_row>;
+    std::vector<std::uint8_t> codes(x.size());
+    auto const a = dynamic_quantize<rows>(row_major<float const>(x.data(), 12, 21), row_major(codes.data(), 12, 21));
+    auto const b = dynamic_quantize<rows>(row_major<float const>(x.data(), 12, 21), packed);
+    CHECK(a.counts == b.counts);
+    CHECK(same_bits(std::vector<float>(a.quantized_with.scales.begin(), a.quantized_with.scales.end()),
+                    std::vector<float>(b.quantized_with.scales.begin(), b.quantized_with.scales.end())));
+    for (index_t i = 0; i < size; ++i) REQUIRE(packed.get(i) == codes[static_cast<std::size_t>(i)]);
+  });
+#if QUERN_EXCEPTIONS
+  std::vector<std::uint8_t> memory(static_cast<std::size_t>(packed_bytes<u4>(size)), 7);
+  auto const before = memory;
+  packed_view<u4> const packed{memory.data(), size};
+  CHECK_THROWS_AS(requantize(view(expected), q, params<asymmetric<u4>>{.scale = 0.0f}, packed), error);
+  CHECK_THROWS_AS(requantize<rescale::power_of_two<>>(view(expected), q, params<asymmetric<u4>>{.scale = 0.3f}, packed), error);
+  CHECK_THROWS_AS(requantize(view(expected), q, params<asymmetric<u4>>{.scale = 0.3f}, packed_view<u4>{memory.data(), size - 1}), error);
+  CHECK_THROWS_AS(dynamic_quantize<asymmetric<u4>>(view(x), packed_view<u4>{memory.data(), size - 1}), error);
+  CHECK(memory == before);
+#endif
+}
+
+TEST_CASE("packed codes: too little room", "[convert][errors]") {
 #if QUERN_EXCEPTIONS
   std::vector<float> x(9);
   std::uint8_t memory[4] = {};
