@@ -45,6 +45,13 @@ static_assert(quantize_array<symmetric<s8>, round_to::half_away>({2.5f, 127.0f})
 static_assert(quantize_array<symmetric<s8>>({2.5f, 127.0f}).codes[0] == 2);
 static_assert(quantize_array<symmetric<s8>>({0.0f, 0.0f}).params.scale == 1.0f);
 static_assert(quantize_array<power_of_two<s8>>({1.0f, -1.0f}).params.scale == 1.0f / 64);
+static_assert(quantize_array<symmetric<s8>>({2.5, 127.0}).codes[0] == 2 && quantize_array<symmetric<s8>>({half(2.5f), half(127)}).codes[0] == 2);
+static_assert(quantize_array<symmetric<s8>>({bfloat16(1.5f), bfloat16(127)}).codes[0] == 2);
+// Just above half a step of 0.5: as a double above the tie, as a float on it.
+static_assert(quantize_array<symmetric<s8>>({0.25 + 0x1p-30}, params<symmetric<s8>>{0.5f, 0}).codes[0] == 1);
+static_assert(quantize_array<symmetric<s8>>({static_cast<float>(0.25 + 0x1p-30)}, params<symmetric<s8>>{0.5f, 0}).codes[0] == 0);
+static_assert(dequantize_array(by_row)[3] == by_row.params.scales[0] * -127.0f && dequantize_array<double>(per_tensor_codes)[16] == 0.0);
+static_assert(dequantize_array<half>(quantize_array<asymmetric<u8>>({0.0f, 255.0f})) == std::array{half(0), half(255)});
 
 template <class Scheme, index_t Rows, index_t Cols>
 void equals_run_time(quantized_array<Scheme, Rows, Cols> const& q, float const* x) {

@@ -10,7 +10,8 @@
 #pragma once
 
 #include "../core/packed_int.hpp"
-#include "../round/half_even.hpp"
+#include "../core/reals.hpp"
+#include "../round/modes.hpp"
 #include "../scheme/choose_params.hpp"
 
 #include <array>
@@ -48,10 +49,10 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 /// within q_min..q_max( round(x / scale) + zero_point ), for finite x.
-template <class Scheme, class Rounding>
-constexpr typename Scheme::storage constant_code(float x, float scale, std::int32_t zero_point) {
-  float const steps = rounded(x / scale);
-  constexpr float far = 1048576.0f;  // beyond every code and zero point
+template <class Scheme, class Rounding, class Real>
+constexpr typename Scheme::storage constant_code(Real x, float scale, std::int32_t zero_point) {
+  Real const steps = rounded(x / Real{scale});
+  constexpr Real far = 1048576;  // beyond every code and zero point
   auto const q = static_cast<std::int32_t>(Rounding::to_integral(steps < -far ? -far : steps > far ? far : steps)) + zero_point;
   return static_cast<typename Scheme::storage>(clamp(q, std::int32_t{Scheme::q_min}, std::int32_t{Scheme::q_max}));
 }
@@ -66,7 +67,7 @@ constexpr auto quantize_constants(Params const& params, At const& at) {
   for (index_t i = 0; i < Rows; ++i)
     for (index_t j = 0; j < Cols; ++j) {
       index_t const g = grid.at(i, j);
-      if (!is_finite(at(i, j)))
+      if (!is_finite(static_cast<float>(at(i, j))))
         fail(errc::argument, "quantize_array: element (", i, ", ", j, ") is NaN or infinite; constants must be finite.");
       q.codes[i * Cols + j] = constant_code<Scheme, Rounding>(at(i, j), p.scale(g), p.zero_point(g));
     }
@@ -85,7 +86,7 @@ constexpr auto quantize_constants(choose_options options, At const& at) {
   real_range ranges[static_cast<std::size_t>(grid.count())] = {};
   for (index_t i = 0; i < Rows; ++i)
     for (index_t j = 0; j < Cols; ++j) {
-      float const x = at(i, j);
+      auto const x = static_cast<float>(at(i, j));  // as calibrate::min_max has it
       real_range& r = ranges[grid.at(i, j)];
       if (x < r.min) r.min = x;
       if (x > r.max) r.max = x;
@@ -96,8 +97,9 @@ constexpr auto quantize_constants(choose_options options, At const& at) {
 template <class Scheme, class Argument>
 inline constexpr bool is_choice = std::is_same_v<Argument, choose_options> || quantization_params<Argument>;
 
-template <class Scheme, class Choice>
+template <class Scheme, class Rounding, class Choice>
 constexpr void require_array_arguments() {
+  static_assert(rounding_mode<Rounding>, "quern::quantize_array: Rounding must be a mode of quern::round_to without a counter: all but stochastic.");
   static_assert(scheme<Scheme>, "quern::quantize_array<Scheme>: Scheme must be symmetric<...>, asymmetric<...> or power_of_two<...>.");
   static_assert(is_choice<Scheme, Choice>,
                 "quern::quantize_array: the second argument is params of the scheme, or choose_options to have them chosen.");
@@ -108,38 +110,54 @@ constexpr void require_array_arguments() {
 
 inline namespace QUERN_ABI {
 
-/// Codes and params of a matrix of constants: `float const (&)[Rows][Cols]`, or std::array of std::array.
+/// Codes and params of a matrix of constants: `float const (&)[Rows][Cols]`, or std::array of std::array; double, half and bfloat16 too.
 ///
 ///     q = within q_min..q_max( round(x / scale) + zero_point )
 ///
 /// `choice` is choose_options (params are chosen from the minimum and maximum of each group) or the params to take.
-/// @rounds  as the Rounding says, half to even by default.
-/// @errors  argument for NaN and infinities; shape, scale, zero_point for params. In a constant expression: does not compile.
-template <class Scheme, class Rounding = round_to::half_even, std::size_t Rows, std::size_t Cols, class Choice = choose_options>
-constexpr auto quantize_array(float const (&x)[Rows][Cols], Choice const& choice = {}) {
-  detail::require_array_arguments<Scheme, Choice>();
+/// @rounds  the quotient of doubles to double, of others to float; then as the Rounding says, half to even by default.
+/// @errors  argument for NaN and infinities (beyond float's range too); shape, scale, zero_point for params. In a constant expression: does not compile.
+template <class Scheme, class Rounding = round_to::half_even, real T, std::size_t Rows, std::size_t Cols, class Choice = choose_options>
+constexpr auto quantize_array(T const (&x)[Rows][Cols], Choice const& choice = {}) {
+  detail::require_array_arguments<Scheme, Rounding, Choice>();
   return detail::quantize_constants<Scheme, static_cast<index_t>(Rows), static_cast<index_t>(Cols), Rounding>(
-      choice, [&x](index_t i, index_t j) { return x[i][j]; });
+      choice, [&x](index_t i, index_t j) { return static_cast<arithmetic_of<T>>(x[i][j]); });
 }
-template <class Scheme, class Rounding = round_to::half_even, std::size_t Rows, std::size_t Cols, class Choice = choose_options>
-constexpr auto quantize_array(std::array<std::array<float, Cols>, Rows> const& x, Choice const& choice = {}) {
-  detail::require_array_arguments<Scheme, Choice>();
+template <class Scheme, class Rounding = round_to::half_even, real T, std::size_t Rows, std::size_t Cols, class Choice = choose_options>
+constexpr auto quantize_array(std::array<std::array<T, Cols>, Rows> const& x, Choice const& choice = {}) {
+  detail::require_array_arguments<Scheme, Rounding, Choice>();
   return detail::quantize_constants<Scheme, static_cast<index_t>(Rows), static_cast<index_t>(Cols), Rounding>(
-      choice, [&x](index_t i, index_t j) { return x[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)]; });
+      choice, [&x](index_t i, index_t j) { return static_cast<arithmetic_of<T>>(x[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)]); });
 }
 
 /// The same for a vector of constants, which is a matrix of one row.
-template <class Scheme, class Rounding = round_to::half_even, std::size_t Size, class Choice = choose_options>
-constexpr auto quantize_array(float const (&x)[Size], Choice const& choice = {}) {
-  detail::require_array_arguments<Scheme, Choice>();
+template <class Scheme, class Rounding = round_to::half_even, real T, std::size_t Size, class Choice = choose_options>
+constexpr auto quantize_array(T const (&x)[Size], Choice const& choice = {}) {
+  detail::require_array_arguments<Scheme, Rounding, Choice>();
   return detail::quantize_constants<Scheme, 1, static_cast<index_t>(Size), Rounding>(
-      choice, [&x](index_t, index_t j) { return x[j]; });
+      choice, [&x](index_t, index_t j) { return static_cast<arithmetic_of<T>>(x[j]); });
 }
-template <class Scheme, class Rounding = round_to::half_even, std::size_t Size, class Choice = choose_options>
-constexpr auto quantize_array(std::array<float, Size> const& x, Choice const& choice = {}) {
-  detail::require_array_arguments<Scheme, Choice>();
+template <class Scheme, class Rounding = round_to::half_even, real T, std::size_t Size, class Choice = choose_options>
+constexpr auto quantize_array(std::array<T, Size> const& x, Choice const& choice = {}) {
+  detail::require_array_arguments<Scheme, Rounding, Choice>();
   return detail::quantize_constants<Scheme, 1, static_cast<index_t>(Size), Rounding>(
-      choice, [&x](index_t, index_t j) { return x[static_cast<std::size_t>(j)]; });
+      choice, [&x](index_t, index_t j) { return static_cast<arithmetic_of<T>>(x[static_cast<std::size_t>(j)]); });
+}
+
+/// The real numbers that the codes of a quantized_array stand for, as dequantize has them: `static constexpr auto y = dequantize_array(q);`
+template <real T = float, scheme Scheme, index_t Rows, index_t Cols>
+constexpr std::array<T, static_cast<std::size_t>(Rows * Cols)> dequantize_array(quantized_array<Scheme, Rows, Cols> const& q) {
+  constexpr auto grid = grid_of<typename Scheme::granularity>(Rows, Cols);
+  auto const kept = q.params;  // GCC 12, as above
+  params_view const p = kept.view();
+  std::array<T, static_cast<std::size_t>(Rows * Cols)> y{};
+  for (index_t i = 0; i < Rows; ++i)
+    for (index_t j = 0; j < Cols; ++j) {
+      index_t const g = grid.at(i, j);
+      y[static_cast<std::size_t>(i * Cols + j)] =
+          static_cast<T>(rounded(arithmetic_of<T>{p.scale(g)} * static_cast<arithmetic_of<T>>(q.codes[i * Cols + j] - p.zero_point(g))));
+    }
+  return y;
 }
 
 /// The codes of a 2- or 4-bit array, four or two a byte.
