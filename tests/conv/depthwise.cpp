@@ -119,6 +119,10 @@ TEST_CASE("64 channels at a time: every stride, padding and height of 3 x 3", "[
 TEST_CASE("rows longer than a chunk of accumulators and kernels with many taps", "[conv][depthwise]") {
   numbers random(17);
   compare<std::int8_t, std::int8_t>(random, 16, 1, 5, 200, {3, 3, 1}, {.padding = same}, 1, 0);
+  for (index_t const stride : {1, 2}) {  // and chunks of 64 outputs, of which the last is short
+    compare<std::uint8_t, std::int8_t>(random, 48, 1, 4, stride * 129, {3, 3, 1}, {.stride = {stride, stride}, .padding = same}, 1, 2);
+    compare<std::int8_t, std::int8_t>(random, 32, 1, 3, stride * 128, {3, 3, 1}, {.stride = {1, stride}, .padding = pad(0, 1, 3, 4)}, 2, 0);
+  }
   compare<std::int8_t, std::int8_t>(random, 4, 1, 5, 300, {5, 5, 1}, {.padding = same}, 1, 0);
   compare<std::int8_t, std::int8_t>(random, 33, 1, 20, 20, {7, 7, 1}, {.stride = {2, 2}, .padding = same}, 1, 0);
   compare<std::int8_t, std::int8_t>(random, 3, 1, 70, 7, {65, 3, 1}, {.padding = same}, 1, 0);  // more rows than the kernels take

@@ -20,8 +20,8 @@ struct depthwise_row {
 };
 using depthwise_row_function = void (*)(void const* context, depthwise_row const&);
 
-/// Rows [begin, end) of 64 channels of a 3 x 3 convolution of one image. Pointers are at the first of these channels; strides in
-/// bytes, as both sides have codes of one.
+/// Rows [begin, end) of `channels` channels, 64 or fewer in steps of the function's, of a 3 x 3 convolution of one image. Pointers are
+/// at the first of these channels; strides in bytes, as both sides have codes of one.
 struct depthwise_image {
   unsigned char const* src;
   index_t h_stride, w_stride, h, w;
@@ -30,11 +30,18 @@ struct depthwise_image {
   index_t begin, end, stride_h, stride_w, top, left;
   unsigned char const* blank;     ///< 64 zero points
   unsigned char const* weights;   ///< three columns of depthwise3x3.inl's four vectors
+  std::int8_t const* taps;        ///< nine, taps_step apart, for depthwise3x3_words.inl
+  index_t taps_step, channels;
   std::int32_t const* init;
   index_t col;
   bool is_signed;
 };
 using depthwise_image_function = void (*)(void const* context, depthwise_image const&);
+struct depthwise_image_kernel {
+  depthwise_image_function run = nullptr;
+  index_t channels = 64;          ///< that it takes at a time
+  index_t most_stride = 1 << 20;  ///< along a row
+};
 
 }  // namespace detail
 }  // namespace quern
@@ -47,6 +54,7 @@ namespace quern {
 inline namespace QUERN_ABI {
 namespace avx2 {
 #include "depthwise.inl"
+#include "depthwise3x3_words.inl"
 }  // namespace avx2
 }  // inline namespace QUERN_ABI
 }  // namespace quern
@@ -68,6 +76,7 @@ namespace quern {
 inline namespace QUERN_ABI {
 namespace avx512bw {
 #include "depthwise.inl"
+#include "depthwise3x3_words.inl"
 }  // namespace avx512bw
 }  // inline namespace QUERN_ABI
 }  // namespace quern
@@ -96,9 +105,9 @@ inline namespace QUERN_ABI {
 template <class Dst, class E>
 depthwise_row_function depthwise_row_for(finish_context<Dst, E> const& c, isa i) noexcept;
 
-/// The function for 3 x 3 convolutions of 64 channels at a time; null where there is none, or no row function.
+/// The function for 3 x 3 convolutions of many channels at a time; null where there is none, or no row function.
 template <class Dst, class E>
-depthwise_image_function depthwise_image_for(finish_context<Dst, E> const& c, isa i) noexcept;
+depthwise_image_kernel depthwise_image_for(finish_context<Dst, E> const& c, isa i) noexcept;
 
 #if QUERN_DETAIL_KERNEL_BODIES
 template <class Dst, class E>
@@ -120,13 +129,17 @@ depthwise_row_function depthwise_row_for([[maybe_unused]] finish_context<Dst, E>
 }
 
 template <class Dst, class E>
-depthwise_image_function depthwise_image_for([[maybe_unused]] finish_context<Dst, E> const& c, [[maybe_unused]] isa i) noexcept {
+depthwise_image_kernel depthwise_image_for([[maybe_unused]] finish_context<Dst, E> const& c, [[maybe_unused]] isa i) noexcept {
 #if QUERN_X86_64
   if constexpr (std::is_integral_v<Dst> && sizeof(Dst) == 1 && !E::residual_type::present && !has_functor<typename E::then_type> &&
                 !std::is_same_v<typename E::rescale_type, no_rescale>)
-    if (i >= isa::avx512_vnni && i <= isa::amx_int8 && depthwise_row_for(c, i) != nullptr) return &avx512_vnni::depthwise_block64<Dst, E>;
+    if (depthwise_row_for(c, i) != nullptr) {
+      if (i >= isa::avx512_vnni && i <= isa::amx_int8) return {&avx512_vnni::depthwise_block64<Dst, E>, 64};
+      if (i == isa::avx512bw) return {&avx512bw::depthwise_pairs_of<kernel::avx512bw::depthwise_words, Dst, E>, 32, 2};
+      if (i == isa::avx2) return {&avx2::depthwise_pairs_of<kernel::avx2::depthwise_words, Dst, E>, 16, 2};
+    }
 #endif
-  return nullptr;
+  return {};
 }
 #endif
 

@@ -223,7 +223,7 @@ struct depthwise_task {
   depthwise_layout const& l;
   epilogue_body const& body;
   depthwise_row_function row_function;  // null: the epilogue is a pass of its own
-  depthwise_image_function image_function;  // null: all channels go through lines
+  depthwise_image_kernel image;  // null: all channels go through lines
   finish_context<Dst, E> context;
   std::int32_t zero_point;
   index_t b;
@@ -418,12 +418,13 @@ struct depthwise_task {
                        w.h.dilation == 1 && !flat();
     index_t block = 0;
     if constexpr (sizeof(Src) == 1 && sizeof(Dst) == 1)
-      if (image_function != nullptr && multiplier() == 1)
-        for (index_t wide = 0; 64 * (wide + 1) <= p.outputs && !p.columns.empty(); ++wide, block += 4)
-          image_function(&context, {reinterpret_cast<unsigned char const*>(src.data + b * src.n_stride + wide * 64), src.h_stride, src.w_stride, src.h, src.w,
-                                    dst.data + b * dst.n_stride + wide * 64, dst.h_stride, dst.w_stride, w.w.out, begin * p.rows_at_once,
-                                    end * p.rows_at_once < w.h.out ? end * p.rows_at_once : w.h.out, w.h.stride, w.w.stride, w.h.before, w.w.before, blank,
-                                    reinterpret_cast<unsigned char const*>(p.columns.data() + wide * 768), context.columns.init[0] + wide * 64, wide * 64, kind == 1});
+      if (image.run != nullptr && multiplier() == 1 && w.h.kernel == 3 && w.w.kernel == 3 && w.h.dilation == 1 && w.w.dilation == 1 && w.w.stride <= image.most_stride)
+        for (index_t c = 0, n = 0; (n = (p.outputs - c < 64 ? p.outputs - c : 64) / image.channels * image.channels) > 0; c += n, block = c / 16)
+          image.run(&context, {reinterpret_cast<unsigned char const*>(src.data + b * src.n_stride + c), src.h_stride, src.w_stride, src.h, src.w,
+                               dst.data + b * dst.n_stride + c, dst.h_stride, dst.w_stride, w.w.out, begin * p.rows_at_once,
+                               end * p.rows_at_once < w.h.out ? end * p.rows_at_once : w.h.out, w.h.stride, w.w.stride, w.h.before, w.w.before, blank,
+                               reinterpret_cast<unsigned char const*>(p.columns.data() + c * 12), p.taps.data() + c, p.outputs, n,
+                               context.columns.init[k.form == kernel::depthwise_form::quads ? 0 : 1] + c, c, kind == 1});
     for (; block < p.blocks; block += l.together) {
       index_t const count = p.blocks - block < l.together ? p.blocks - block : l.together;
       for (index_t set = begin; set < end; ++set) {
@@ -445,7 +446,7 @@ struct depthwise_call {
   finish_context<Dst, E> context;
   epilogue_body body;
   depthwise_row_function row_function = nullptr;
-  depthwise_image_function image_function = nullptr;
+  depthwise_image_kernel image;
   packed_matrix_view<std::int8_t> columns;  // stands for the weights where an epilogue wants their sums
   kernel::depthwise_kernel kernel;
   depthwise_layout layout;
@@ -464,7 +465,7 @@ struct depthwise_call {
     body = choose_body(context, chosen);
     if constexpr (QUERN_DETAIL_KERNEL_BODIES || is_compiled_depthwise<Dst, E>) {
       row_function = depthwise_row_for(context, chosen);
-      image_function = depthwise_image_for(context, chosen);
+      image = depthwise_image_for(context, chosen);
     }
     columns.k_ = w.taps();
     columns.n_ = p.outputs;
@@ -488,7 +489,7 @@ struct depthwise_call {
     index_t const an_image = cut.tasks / src.n;
     executor(cut.tasks, [&](index_t i) {
       scratch const own(tasks != nullptr ? 0 : layout.bytes());
-      depthwise_task<Src, Dst, E> task{.src = src, .p = p, .w = w, .dst = dst, .k = kernel, .l = layout, .body = body, .row_function = row_function, .image_function = image_function,
+      depthwise_task<Src, Dst, E> task{.src = src, .p = p, .w = w, .dst = dst, .k = kernel, .l = layout, .body = body, .row_function = row_function, .image = image,
                                        .context = context, .zero_point = e.lhs_zero_point[0], .b = i / an_image, .blank = nullptr, .line = nullptr,
                                        .repeated = nullptr, .acc = nullptr, .rows = {}, .steps = {}, .offsets = {}, .first_phases = {}};
       task.place(tasks != nullptr ? tasks + i * task_bytes() : own.data());
