@@ -118,7 +118,7 @@ inline namespace QUERN_ABI {
 /// @errors  shape, null, overlap, scale, zero_point. Nothing is written then.
 /// @source  reference/quantize.hpp is the definition; ONNX DequantizeLinear. Does not allocate.
 template <detail::code_view Src, quantization_params Params, detail::real_view Dst>
-void dequantize(Src src, Params const& params, Dst dst, convert_options const& options = {}) {
+QUERN_INLINE void dequantize(Src src, Params const& params, Dst dst, convert_options const& options = {}) {
   using scheme_type = typename Params::scheme_type;
   using src_type = std::remove_const_t<detail::element_t<Src>>;
   using dst_type = detail::element_t<Dst>;

@@ -75,7 +75,8 @@ void quantize_strided(quantize_task<Src, Dst> t, index_t src_step, index_t dst_s
 
 template <class Form, class Src, class Dst, int Rank, class Rounding>
 conversion_counts quantize_box(any_view<Src const> const& src, any_view<Dst> const& dst, params_view p, scale_grid<Rank> const& grid,
-                               std::int32_t q_min, std::int32_t q_max, bool in_place, Rounding rounding, isa cap) {
+                               std::int32_t q_min, std::int32_t q_max, bool in_place, Rounding rounding, isa cap,
+                               bool* far = nullptr) {
   conversion_counts counts;
   cut_groups(box_of(src, dst, grid), grid, 0, [&](walk_box box) {
     simplify(box);
@@ -97,7 +98,8 @@ conversion_counts quantize_box(any_view<Src const> const& src, any_view<Dst> con
                                       .in_place = in_place,
                                       .first_index = static_cast<std::uint64_t>(index),
                                       .row_index = row.index,
-                                      .col_index = col.index};
+                                      .col_index = col.index,
+                                      .far = far};
       quantize_strided<Form>(t, col.src, col.dst, rounding, cap, counts);
     });
   });
@@ -106,14 +108,58 @@ conversion_counts quantize_box(any_view<Src const> const& src, any_view<Dst> con
 
 /// Every case, with every check.
 template <class Form, class Scheme, class SrcType, class Src, class Dst, class Rounding>
-QUERN_NOINLINE conversion_counts quantize_any(Src src, params_view p, Dst dst, Rounding rounding, isa cap) {
+QUERN_NOINLINE conversion_counts quantize_any(Src src, params_view p, Dst dst, Rounding rounding, isa cap, bool* far) {
   any_view<SrcType const> const from = any_const(any_of(src));
   auto const to = any_of(dst);
   views_check const views = check_views("quantize", from, to);
   auto const grid = grid_over<typename Scheme::granularity>(from, std::integral_constant<int, rank_of<Src>>{});
   check_params<Scheme>(p, grid.count(), "quantize");
   if (views == views_check::nothing_to_do) return {};
-  return quantize_box<Form>(from, to, p, grid, Scheme::q_min, Scheme::q_max, views == views_check::same_place, rounding, cap);
+  return quantize_box<Form>(from, to, p, grid, Scheme::q_min, Scheme::q_max, views == views_check::same_place, rounding, cap, far);
+}
+
+/// quantize(). `far`, if not null, becomes true where a value may be 2^15 steps away or more, or not finite.
+template <class Rounding, class Form, class Src, class Params, class Dst>
+QUERN_INLINE conversion_counts quantize_views(Src src, Params const& params, Dst dst, quantize_options<Rounding> const& options, bool* far) {
+  require_rounding_mode<Rounding>();
+  using scheme_type = typename Params::scheme_type;
+  using src_type = std::remove_const_t<element_t<Src>>;
+  using dst_type = element_t<Dst>;
+  static_assert(rank_of<Src> == rank_of<Dst>, "quern::quantize: src and dst must have the same number of axes.");
+  static_assert(std::is_same_v<dst_type, typename scheme_type::storage>,
+                "quern::quantize: dst must be a view of the scheme's storage type (std::int8_t for s8 and s4, ...), not const.");
+  constexpr std::int32_t q_min = scheme_type::q_min, q_max = scheme_type::q_max;
+  if constexpr (scheme_type::granularity::single) {
+    // The common case stays in registers: one line of memory, one scale, nothing wrong.
+    params_view const p = params.view();
+    index_t const n = line_of(src, dst);
+    if (n > 0 && p.count == 1 && p.scales != nullptr) [[likely]] {
+      float const scale = p.scale(0);
+      std::int32_t const zero_point = p.zero_point(0);
+      if (scale > 0.0f && is_finite(scale) && scheme_type::valid_scale(scale) && zero_point >= q_min && zero_point <= q_max &&
+          (!scheme_type::fixed_zero_point || zero_point == scheme_type::q_middle)) [[likely]]
+        return quantize_rectangle<Form>(
+            quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = 1, .cols = n, .src_stride = n,
+                                                      .dst_stride = n, .scales = p.scales, .zero_points = p.zero_points,
+                                                      .row_scale = 0, .col_scale = 0, .period = n, .q_min = q_min, .q_max = q_max,
+                                                      .in_place = false, .first_index = 0, .row_index = n, .col_index = 1, .far = far},
+            options.rounding, options.max_isa);
+    }
+  } else {
+    params_view const p = params.view();
+    part_shape const s = one_part_of<typename scheme_type::granularity>(src, dst);
+    if (s.rows > 0) {
+      check_params<scheme_type>(p, s.col_scale != 0 ? s.cols : s.rows, "quantize");
+      return quantize_rectangle<Form>(
+          quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = s.rows, .cols = s.cols,
+                                                    .src_stride = s.src_stride, .dst_stride = s.dst_stride, .scales = p.scales,
+                                                    .zero_points = p.zero_points, .row_scale = s.row_scale, .col_scale = s.col_scale,
+                                                    .period = s.period, .q_min = q_min, .q_max = q_max, .in_place = false,
+                                                    .first_index = 0, .row_index = s.cols, .col_index = 1, .far = far},
+          options.rounding, options.max_isa);
+    }
+  }
+  return quantize_any<Form, scheme_type, src_type>(src, params.view(), dst, options.rounding, options.max_isa, far);
 }
 
 }  // inline namespace QUERN_ABI
@@ -137,46 +183,8 @@ inline namespace QUERN_ABI {
 /// @source  reference/quantize.hpp is the definition; ONNX QuantizeLinear, PyTorch quantize_per_tensor. Does not allocate.
 template <class Rounding = round_to::half_even, conversion_form Form = divide, detail::real_view Src, quantization_params Params,
           detail::code_view Dst>
-conversion_counts quantize(Src src, Params const& params, Dst dst, quantize_options<Rounding> const& options = {}) {
-  require_rounding_mode<Rounding>();
-  using scheme_type = typename Params::scheme_type;
-  using src_type = std::remove_const_t<detail::element_t<Src>>;
-  using dst_type = detail::element_t<Dst>;
-  static_assert(detail::rank_of<Src> == detail::rank_of<Dst>, "quern::quantize: src and dst must have the same number of axes.");
-  static_assert(std::is_same_v<dst_type, typename scheme_type::storage>,
-                "quern::quantize: dst must be a view of the scheme's storage type (std::int8_t for s8 and s4, ...), not const.");
-  constexpr std::int32_t q_min = scheme_type::q_min, q_max = scheme_type::q_max;
-  if constexpr (scheme_type::granularity::single) {
-    // The common case stays in registers: one line of memory, one scale, nothing wrong.
-    params_view const p = params.view();
-    index_t const n = detail::line_of(src, dst);
-    if (n > 0 && p.count == 1 && p.scales != nullptr) [[likely]] {
-      float const scale = p.scale(0);
-      std::int32_t const zero_point = p.zero_point(0);
-      if (scale > 0.0f && is_finite(scale) && scheme_type::valid_scale(scale) && zero_point >= q_min && zero_point <= q_max &&
-          (!scheme_type::fixed_zero_point || zero_point == scheme_type::q_middle)) [[likely]]
-        return detail::quantize_rectangle<Form>(
-            detail::quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = 1, .cols = n, .src_stride = n,
-                                                      .dst_stride = n, .scales = p.scales, .zero_points = p.zero_points,
-                                                      .row_scale = 0, .col_scale = 0, .period = n, .q_min = q_min, .q_max = q_max,
-                                                      .in_place = false, .first_index = 0, .row_index = n, .col_index = 1},
-            options.rounding, options.max_isa);
-    }
-  } else {
-    params_view const p = params.view();
-    detail::part_shape const s = detail::one_part_of<typename scheme_type::granularity>(src, dst);
-    if (s.rows > 0) {
-      check_params<scheme_type>(p, s.col_scale != 0 ? s.cols : s.rows, "quantize");
-      return detail::quantize_rectangle<Form>(
-          detail::quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = s.rows, .cols = s.cols,
-                                                    .src_stride = s.src_stride, .dst_stride = s.dst_stride, .scales = p.scales,
-                                                    .zero_points = p.zero_points, .row_scale = s.row_scale, .col_scale = s.col_scale,
-                                                    .period = s.period, .q_min = q_min, .q_max = q_max, .in_place = false,
-                                                    .first_index = 0, .row_index = s.cols, .col_index = 1},
-          options.rounding, options.max_isa);
-    }
-  }
-  return detail::quantize_any<Form, scheme_type, src_type>(src, params.view(), dst, options.rounding, options.max_isa);
+QUERN_INLINE conversion_counts quantize(Src src, Params const& params, Dst dst, quantize_options<Rounding> const& options = {}) {
+  return detail::quantize_views<Rounding, Form>(src, params, dst, options, nullptr);
 }
 
 /// Real numbers to int32: biases. One scale for all, or one for each index of the axis that `Granularity` names.

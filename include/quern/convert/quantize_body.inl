@@ -1,14 +1,15 @@
 // quantize_body.inl — quantize on vectors. Included once per instruction set, in its namespace; see quantize_kernels.hpp.
 //
-// Three loops share the work. The plain one does what the definition says, lane by lane, and counts. The fast one does the least:
+// Four loops share the work. The plain one does what the definition says, lane by lane, and counts. The fast one does the least:
 //
 //     u = round(x / scale) + zero_point - q_min      in 16 (or 32) bits
 //     dst = u + q_min                                where 0 <= u <= q_max - q_min
 //
-// and only collects the bits of all u. If a forbidden bit came up in a piece, the piece is done again by one that bounds every step
-// and counts (or, for codes of 16 bits, by the plain one). So a value that saturates or is not finite costs time, never exactness,
-// and 64 elements take 15 instructions on the two vector ports of AVX-512: multiply 4, convert 4, pack 2 + 1, add 2, collect 1,
-// order 1.
+// and only collects the bits of all u. If a forbidden bit came up in a piece, the piece is done again by one that saturates and counts
+// (for codes of 16 bits, by the plain one), and what follows goes there at once as long as it finds something. That one trusts words of
+// 16 bits; what is beyond them, or not finite, sends the piece to the last loop, which bounds every step. So a value that saturates
+// costs a fifth of the time, one that is far out or not finite more, none exactness. 64 elements take 15 instructions on the vector ports
+// of AVX-512: multiply 4, convert 4, pack 2 + 1, add 2, collect 1, order 1; with counting 20.
 
 namespace inner {
 
@@ -155,16 +156,36 @@ QUERN_INLINE auto of_block(T const* p, int k) {
 template <class Form, class Rounding, bool Each>
 struct block_scales {
   static constexpr bool each = Each;
-  f32s inverse[4], low[4];
-  i32s zero[4];  ///< zero_point - q_min
+  static constexpr int vectors = Each ? 4 : 1;
+  template <class Src>
+  static constexpr bool in_private_order = !Each && std::is_same_v<Src, bfloat16>;
+  f32s inverse[vectors], low[vectors];
+  i32s zero[vectors];  ///< zero_point - q_min
 
   QUERN_INLINE block_scales(float const* i, float const* l, std::int32_t const* z)
-      : inverse{of_block<Each>(i, 0), of_block<Each>(i, 1), of_block<Each>(i, 2), of_block<Each>(i, 3)},
-        low{of_block<Each>(l, 0), of_block<Each>(l, 1), of_block<Each>(l, 2), of_block<Each>(l, 3)},
-        zero{of_block<Each>(z, 0), of_block<Each>(z, 1), of_block<Each>(z, 2), of_block<Each>(z, 3)} {}
+    requires Each
+      : inverse{load(i), load(i + lanes), load(i + 2 * lanes), load(i + 3 * lanes)},
+        low{load(l), load(l + lanes), load(l + 2 * lanes), load(l + 3 * lanes)},
+        zero{load(z), load(z + lanes), load(z + 2 * lanes), load(z + 3 * lanes)} {}
+  QUERN_INLINE block_scales(float const* i, float const* l, std::int32_t const* z)
+    requires(!Each)
+      : inverse{broadcast(*i)}, low{broadcast(*l)}, zero{broadcast(*z)} {}
+  QUERN_INLINE block_scales(f32s i, f32s l, std::int32_t z)
+    requires(!Each)
+      : inverse{i}, low{l}, zero{broadcast(z)} {}
   template <class Src>
   QUERN_INLINE i32s steps(Src const* src, int k) const {
     return to_i32(scaled<Form>(load(src + k * lanes), inverse[Each ? k : 0], low[Each ? k : 0]), Rounding{});
+  }
+  /// Half of a block, packed; in_private_order says in which order.
+  template <class Src>
+  QUERN_INLINE words step_words(Src const* src, int half) const {
+    if constexpr (in_private_order<Src>) {
+      f32s_pair const x = load_private(src + half * 2 * lanes);
+      return pack_signed(to_i32(scaled<Form>(x.first, inverse[0], low[0]), Rounding{}), to_i32(scaled<Form>(x.second, inverse[0], low[0]), Rounding{}));
+    } else {
+      return pack_signed(steps(src, 2 * half), steps(src, 2 * half + 1));
+    }
   }
   /// Of values that may be anything: what is far outside stays outside, on its side, and NaN goes below. Never more than 2^14 steps.
   template <class Src>
@@ -182,7 +203,7 @@ struct block_scales {
   QUERN_INLINE i32s zero_of(int k) const { return zero[Each ? k : 0]; }
 };
 
-/// What a block of codes of a byte is packed with.
+/// What a block of codes of a byte is packed with. `zero0`, `zero1`: zero_point - q_min of its two halves.
 template <class Dst>
 struct block_codes {
   words zero0, zero1, one;
@@ -191,20 +212,26 @@ struct block_codes {
   QUERN_INLINE block_codes(Scales const& s, std::int32_t q_min)
       : zero0(pack_signed(s.zero_of(0), s.zero_of(1))), zero1(pack_signed(s.zero_of(2), s.zero_of(3))), one(broadcast_word(1)),
         lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
+  QUERN_INLINE block_codes(std::int32_t zero, std::int32_t q_min)
+      : zero0(broadcast_word(static_cast<std::int16_t>(zero))), zero1(zero0), one(broadcast_word(1)),
+        lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
+
+  QUERN_INLINE block_codes(words first, words second, std::int32_t q_min)
+      : zero0(first), zero1(second), one(broadcast_word(1)), lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
 
   template <bool Centered, bool Rare, class Src, class Scales>
   QUERN_INLINE void pack(Src const* src, Dst* dst, Scales const& s, bool narrow, bool past_caches, words& seen) const {
-    words const w0 = pack_signed(s.steps(src, 0), s.steps(src, 1));
-    words const w1 = pack_signed(s.steps(src, 2), s.steps(src, 3));
+    words const w0 = s.step_words(src, 0), w1 = s.step_words(src, 1);
     // Wrapping will do (and has two ports, saturating one): what overflows has its top bit set, which is forbidden.
     words const u0 = add(w0, zero0), u1 = add(w1, zero1);
     seen = or3(seen, u0, u1);
     if (Rare && narrow) seen = or3(seen, add(u0, one), add(u1, one));
     bytes q;
+    constexpr bool in_private_order = Scales::template in_private_order<Src>;
     if constexpr (Centered)
-      q = pack_signed(w0, w1);
+      q = in_private_order ? pack_signed_private(w0, w1) : pack_signed(w0, w1);
     else
-      q = pack_unsigned(u0, u1);
+      q = in_private_order ? pack_unsigned_private(u0, u1) : pack_unsigned(u0, u1);
     if constexpr (!Centered && std::is_signed_v<Dst>) q = add(q, lowest);
     if (!Centered && !std::is_signed_v<Dst> && Rare && narrow) q = add(q, lowest);  // 1 to 255
     if (Rare && past_caches)
@@ -261,28 +288,73 @@ QUERN_INLINE bool pack_blocks(Src const* src, Dst* dst, index_t count, index_t s
 /// `rows` lines of n >= block elements with a scale each, looked at together: what a line of some hundred elements costs besides
 /// its elements would be a third of it. The last block of a line ends with it.
 template <class Form, class Rounding, bool Centered, bool Rare, class Src, class Dst>
-QUERN_INLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride, float const* inverses,
+QUERN_NOINLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride, float const* inverses,
                             float const* lows, std::int32_t const* zeros, std::int32_t q_min, std::int32_t q_max, bool narrow,
                             bool streaming) {
   words seen = broadcast_word(0);
-  // One loop over the blocks of all rows, whose end the CPU foresees: a loop for each row costs it 25 cycles a row.
   index_t const last = n - block;
-  for (index_t r = 0, j = 0; r < rows;) {
+  for (index_t r = 0; r < rows; ++r, src += src_stride, dst += dst_stride) {
     block_scales<Form, Rounding, false> const s(inverses + r, lows + r, zeros + r);
-    block_codes<Dst> const codes(s, q_min);
-    index_t const at = j < last ? j : last;
-    codes.template pack<Centered, Rare>(src + at, dst + at, s, narrow, streaming && at == j, seen);
-    j += block;
-    bool const ends = j >= n;
-    src += ends ? src_stride : 0;
-    dst += ends ? dst_stride : 0;
-    r += ends ? 1 : 0;
-    j = ends ? 0 : j;
+    block_codes<Dst> const codes(zeros[r], q_min);
+    for (index_t j = 0; j < n; j += block) {
+      index_t const at = j < last ? j : last;
+      codes.template pack<Centered, Rare>(src + at, dst + at, s, narrow, streaming && at == j, seen);
+    }
   }
   return any_outside(seen, forbidden_bits(q_min, q_max, Rare && narrow));
 }
 
-/// The same for codes of a byte and values that may be anything, which are counted: twice the instructions.
+/// Rows of `blocks` blocks with a scale for each column, one row after the other: the CPU foresees what lies side by side, and past the caches
+/// two rows in turn go at half of the speed. `zero_words`: zero_point - q_min, packed, in the private order.
+template <class Form, class Rounding, bool Centered, bool Rare, class Src, class Dst>
+QUERN_NOINLINE bool pack_columns(Src const* src, Dst* dst, index_t rows, index_t blocks, index_t src_stride, index_t dst_stride,
+                                 float const* inverses, float const* lows, std::int32_t const* zeros, std::int16_t const* zero_words,
+                                 std::int32_t q_min, std::int32_t q_max, bool narrow, bool streaming) {
+  words seen = broadcast_word(0);
+  block_codes<Dst> const centered(-q_min, q_min);
+  index_t const n = blocks * block;
+  for (index_t r = 0; r < rows; ++r, src += src_stride, dst += dst_stride)
+    for (index_t j = 0; j < n; j += block) {
+      block_scales<Form, Rounding, true> const s(inverses + j, lows + j, zeros + j);
+      if constexpr (Centered) {
+        centered.template pack<true, Rare>(src + j, dst + j, s, narrow, streaming, seen);
+      } else {
+        block_codes<Dst> const codes(load_private(zero_words + j), load_private(zero_words + j + 2 * lanes), q_min);
+        codes.template pack<false, Rare>(src + j, dst + j, s, narrow, streaming, seen);
+      }
+    }
+  return any_outside(seen, forbidden_bits(q_min, q_max, Rare && narrow));
+}
+
+/// pack_blocks for codes of a byte that may saturate: they do, and are counted.
+struct counted_blocks {
+  index_t outside;
+  bool far;  ///< some value was 2^15 steps away or more, or not finite: the codes and the number may be wrong
+};
+template <class Src, class Dst, class Scales>
+QUERN_INLINE counted_blocks count_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, Scales const& s,
+                                         std::int32_t q_min, std::int32_t q_max, bool past_caches) {
+  block_codes<Dst> const codes(s, q_min);
+  words const none = broadcast_word(0), last = broadcast_word(static_cast<std::int16_t>(q_max - q_min));
+  bool const clamps = q_max - q_min != 255;
+  word_count within = no_words();
+  words lowest_word = none;  // conversion makes the lowest int32 of what is too large or NaN, packing the lowest word of that
+  for (index_t i = 0; i < count; ++i, src += src_step, dst += dst_step) {
+    words const w0 = s.step_words(src, 0), w1 = s.step_words(src, 1);
+    lowest_word = min_signed(min_signed(lowest_word, w0), w1);
+    words u0 = adds(w0, codes.zero0), u1 = adds(w1, codes.zero1);
+    count_within(within, u0, u1, last);
+    if (clamps) u0 = min_signed(max_signed(u0, none), last), u1 = min_signed(max_signed(u1, none), last);
+    bytes q = Scales::template in_private_order<Src> ? pack_unsigned_private(u0, u1) : pack_unsigned(u0, u1);
+    if constexpr (std::is_signed_v<Dst>) q = add(q, codes.lowest);
+    if (past_caches)
+      stream(dst, q);
+    else
+      store(static_cast<void*>(dst), q);
+  }
+  return {count * block - total(within), count_equal(lowest_word, broadcast_word(-32768)) != 0};
+}
+/// The same for values that may be anything: twice the instructions.
 template <class Src, class Dst, class Scales>
 QUERN_INLINE conversion_counts saturate_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step,
                                                Scales const& s, std::int32_t q_min, std::int32_t q_max) {
@@ -309,11 +381,16 @@ QUERN_INLINE conversion_counts saturate_blocks(Src const* src, Dst* dst, index_t
   }
   return counts;
 }
-/// With scales that are fetched here: those of the fast loop stay in registers only if nothing else sees them.
+/// Both. With scales that are fetched here: those of the fast loop stay in registers only if nothing else sees them.
 template <class Form, class Rounding, bool Each, class Src, class Dst>
-QUERN_NOINLINE conversion_counts quantize_again(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step,
-                                                float const* inverses, float const* lows, std::int32_t const* zeros,
-                                                std::int32_t q_min, std::int32_t q_max) {
+QUERN_NOINLINE conversion_counts quantize_counted(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step,
+                                                  float const* inverses, float const* lows, std::int32_t const* zeros, std::int32_t q_min,
+                                                  std::int32_t q_max, bool past_caches, bool* far) {
+  block_scales<Form, Rounding, Each> const s(inverses, lows, zeros);
+  counted_blocks const found = count_blocks(src, dst, count, src_step, dst_step, s, q_min, q_max, past_caches);
+  if (!found.far) [[likely]]
+    return {found.outside, 0};
+  if (far != nullptr) *far = true;
   return saturate_blocks(src, dst, count, src_step, dst_step, block_scales<Form, Rounding, Each>(inverses, lows, zeros), q_min, q_max);
 }
 
@@ -324,10 +401,13 @@ struct line_piece {
   index_t at, count, next;
   bool past_caches;
 };
+/// Elements of a piece: what has to be done again is in the first cache, and one value that saturates does not cost much. The first one
+/// is small, to learn whether the line saturates; each piece costs 1 ns.
+inline constexpr index_t first_piece = 1024, most_piece = 4096;
 template <class Dst>
-QUERN_INLINE line_piece piece_of(Dst const* dst, index_t n, index_t done, bool streaming) {
-  constexpr index_t most = 64 * block;  // what has to be done again is in the first cache, and one value does not cost much
-  index_t const count = n - done < most ? (n - done) / block : index_t{64};
+QUERN_INLINE line_piece piece_of(Dst const* dst, index_t n, index_t done, bool streaming, bool expects) {
+  index_t const most = done == 0 && !expects ? first_piece : most_piece;
+  index_t const count = (n - done < most ? n - done : most) / block;
   if (count == 0) return {n - block, 1, n, false};
   if (streaming && done == 0) {
     constexpr index_t aligned = 4 * lanes;  // bytes of a register
@@ -346,126 +426,172 @@ inline constexpr bool has_fast_loop =
 
 }  // namespace inner
 
+namespace inner {
+
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_row_plainly(quern::detail::quantize_task<Src, Dst> const& t, index_t row, index_t first, index_t n,
+                                                      Rounding rounding) {
+  using real = arithmetic_of<Src>;
+  real const scale = static_cast<real>(t.scales[row * t.row_scale]);
+  std::int32_t const zero = t.zero_points == nullptr ? 0 : t.zero_points[row * t.row_scale];
+  real scales[lanes];
+  std::int32_t zeros[lanes];
+  for (real& e : scales) e = std::is_same_v<Form, divide> ? scale : real{1} / scale;
+  for (std::int32_t& e : zeros) e = zero;
+  conversion_counts counts;
+  quantize_plainly<Form>(t.src + row * t.src_stride + first, t.dst + row * t.dst_stride + first, n, static_cast<real const*>(scales),
+                         static_cast<std::int32_t const*>(zeros), 0, t.q_min, t.q_max, rounding,
+                         t.first_index + static_cast<std::uint64_t>(row * t.row_index + first * t.col_index), t.col_index, counts);
+  if (t.far != nullptr && counts != conversion_counts{}) *t.far = true;
+  return counts;
+}
+
+#if QUERN_DETAIL_PACKED
+/// A piece of a row that has something outside, or is expected to. `expects` is then whether it had.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_row_again(quern::detail::quantize_task<Src, Dst> const& t, index_t row, line_piece const& p,
+                                                    index_t done, Rounding rounding, bool& expects) {
+  if constexpr (sizeof(Dst) == 1) {
+    f32s const scale = broadcast(t.scales[row * t.row_scale]), inverse = div(broadcast(1.0f), scale);
+    float inverses[lanes], lows[lanes];
+    store(static_cast<float*>(inverses), inverse);
+    store(static_cast<float*>(lows), std::is_same_v<Form, divide> ? low_part(scale, inverse) : inverse);
+    std::int32_t const zero = (t.zero_points == nullptr ? 0 : t.zero_points[row * t.row_scale]) - t.q_min;
+    conversion_counts const found = quantize_counted<Form, Rounding, false>(
+        t.src + row * t.src_stride + p.at, t.dst + row * t.dst_stride + p.at, p.count, block, block, static_cast<float const*>(inverses),
+        static_cast<float const*>(lows), &zero, t.q_min, t.q_max, p.past_caches, t.far);
+    expects = found != conversion_counts{};
+    if (p.next - done == p.count * block) return found;
+  } else {
+    (void)expects;
+    (void)quantize_row_plainly<Form>(t, row, p.at, done - p.at, rounding);
+  }
+  return quantize_row_plainly<Form>(t, row, done, p.next - done, rounding);  // what the blocks overlap is not counted twice
+}
+
+/// A row of n >= block elements.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_row(quern::detail::quantize_task<Src, Dst> const& t, index_t row, Rounding rounding, bool streaming,
+                                              bool& expects) {
+  std::int32_t const q_min = t.q_min, q_max = t.q_max;
+  quern::detail::code_span const span(q_min, q_max);
+  f32s const scale = broadcast(t.scales[row * t.row_scale]), inverse = div(broadcast(1.0f), scale);
+  f32s const low = std::is_same_v<Form, divide> ? low_part(scale, inverse) : inverse;
+  index_t const n = t.cols;
+  if (any(mask_not(may_be_scaled<Form, Rounding>(scale, inverse, span.bits)))) [[unlikely]]
+    return quantize_row_plainly<Form>(t, row, 0, n, rounding);
+  std::int32_t const zero_point = t.zero_points == nullptr ? 0 : t.zero_points[row * t.row_scale];
+  block_scales<Form, Rounding, false> const s(inverse, low, zero_point - q_min);
+  Src const* const src = t.src + row * t.src_stride;
+  Dst* const dst = t.dst + row * t.dst_stride;
+  bool const rare = streaming || span.narrow, centered = std::is_same_v<Dst, std::int8_t> && zero_point == 0;
+  conversion_counts counts;
+  for (index_t done = 0; done < n;) {
+    line_piece const p = piece_of(dst, n, done, streaming, expects);
+    bool outside = expects;
+    if (expects) {
+    } else if (rare) {
+      outside = pack_blocks<false, true>(src + p.at, dst + p.at, p.count, block, block, s, q_min, q_max, span.narrow, p.past_caches);
+    } else if (centered) {
+      outside = pack_blocks<sizeof(Dst) == 1, false>(src + p.at, dst + p.at, p.count, block, block, s, q_min, q_max, false, false);
+    } else {
+      outside = pack_blocks<false, false>(src + p.at, dst + p.at, p.count, block, block, s, q_min, q_max, false, false);
+    }
+    if (outside) [[unlikely]]
+      counts += quantize_row_again<Form>(t, row, p, done, rounding, expects);
+    done = p.next;
+  }
+  return counts;
+}
+
+/// Rows of some hundred elements, up to `lanes` of them together.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_short_rows(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding, bool streaming) {
+  std::int32_t const q_min = t.q_min, q_max = t.q_max;
+  quern::detail::code_span const span(q_min, q_max);
+  bool const aligned = ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride)) & 63) == 0;
+  bool const past_caches = streaming && aligned, rare = past_caches || span.narrow;
+  index_t const n = t.cols, whole = n / block * block;
+  bool expects = false;
+  conversion_counts counts;
+  for (index_t first_row = 0; first_row < t.rows; first_row += lanes) {
+    index_t const rows = t.rows - first_row < lanes ? t.rows - first_row : lanes;
+    float inverses[lanes], lows[lanes];
+    std::int32_t zeros[lanes];
+    f32s scales = broadcast(t.scales[first_row * t.row_scale]);
+    if (rows > 1 && t.row_scale == 1) {
+      scales = rows == lanes ? load(t.scales + first_row) : select(first_lanes(rows), load_first(t.scales + first_row, rows), scales);
+    } else if (rows > 1) {
+      store(static_cast<float*>(inverses), scales);
+      for (index_t r = 1; r < rows; ++r) inverses[r] = t.scales[(first_row + r) * t.row_scale];
+      scales = load(static_cast<float const*>(inverses));
+    }
+    f32s const inverse = div(broadcast(1.0f), scales);
+    store(static_cast<float*>(inverses), inverse);
+    store(static_cast<float*>(lows), std::is_same_v<Form, divide> ? low_part(scales, inverse) : inverse);
+    unsigned const fast_rows = lane_bits(may_be_scaled<Form, Rounding>(scales, inverse, span.bits));
+    std::int32_t shifts = 0;  // whether any zero point is not 0
+    for (index_t r = 0; r < rows; ++r) {
+      std::int32_t const zero_point = t.zero_points == nullptr ? 0 : t.zero_points[(first_row + r) * t.row_scale];
+      zeros[r] = zero_point - q_min;
+      shifts |= zero_point;
+    }
+    bool const centered = std::is_same_v<Dst, std::int8_t> && shifts == 0;
+    Src const* const src = t.src + first_row * t.src_stride;
+    Dst* const dst = t.dst + first_row * t.dst_stride;
+    if (fast_rows == (2u << (rows - 1)) - 1u && !expects) {
+      bool outside;
+      if (rare)
+        outside = pack_rows<Form, Rounding, false, true>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros, q_min, q_max,
+                                                         span.narrow, past_caches);
+      else if (centered)
+        outside = pack_rows<Form, Rounding, true, false>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros, q_min, q_max,
+                                                         false, false);
+      else
+        outside = pack_rows<Form, Rounding, false, false>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros, q_min, q_max,
+                                                          false, false);
+      if (!outside) [[likely]]
+        continue;
+    }
+    conversion_counts found;
+    for (index_t r = 0; r < rows; ++r) {
+      bool const fast = ((fast_rows >> r) & 1) != 0;
+      if (fast)
+        found += quantize_counted<Form, Rounding, false>(src + r * t.src_stride, dst + r * t.dst_stride, whole / block, block, block,
+                                                         static_cast<float const*>(inverses) + r, static_cast<float const*>(lows) + r,
+                                                         static_cast<std::int32_t const*>(zeros) + r, q_min, q_max, past_caches, t.far);
+      index_t const done = fast ? whole : 0;
+      if (done < n) found += quantize_row_plainly<Form>(t, first_row + r, done, n - done, rounding);
+    }
+    expects = found != conversion_counts{};
+    counts += found;
+  }
+  return counts;
+}
+#endif
+
+}  // namespace inner
+
 /// A rectangle with a scale for each row.
 template <class Form, class Src, class Dst, class Rounding>
 QUERN_NOINLINE conversion_counts quantize_rows(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
-  using real = arithmetic_of<Src>;
-  constexpr bool divides = std::is_same_v<Form, divide>;
-  std::int32_t const q_min = t.q_min, q_max = t.q_max;
   conversion_counts counts;
-  auto const plainly = [&](index_t row, index_t first, index_t n) {
-    real const scale = static_cast<real>(t.scales[row * t.row_scale]);
-    real scales[lanes];
-    std::int32_t zeros[lanes];
-    for (real& e : scales) e = divides ? scale : real{1} / scale;
-    for (std::int32_t& e : zeros) e = t.zero_points == nullptr ? 0 : t.zero_points[row * t.row_scale];
-    inner::quantize_plainly<Form>(t.src + row * t.src_stride + first, t.dst + row * t.dst_stride + first, n,
-                                  static_cast<real const*>(scales), static_cast<std::int32_t const*>(zeros), 0, q_min, q_max, rounding,
-                                  t.first_index + static_cast<std::uint64_t>(row * t.row_index + first * t.col_index), t.col_index,
-                                  counts);
-  };
 #if QUERN_DETAIL_PACKED
   if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-    constexpr index_t block = inner::block;
-    quern::detail::code_span const span(q_min, q_max);
-    index_t const n = t.cols;
-    if (n >= block && span.told_by_bits && !t.in_place) {
-      bool const streaming = t.rows * n >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
-      bool const rare = streaming || span.narrow;
-      [[maybe_unused]] bool const aligned =
-          !streaming || ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride)) & 63) == 0;
-      bool again = false;  // whether what came before had something outside: then the next has, too, as a rule
-      for (index_t first_row = 0; first_row < t.rows; first_row += lanes) {
-        index_t const rows = t.rows - first_row < lanes ? t.rows - first_row : lanes;
-        float inverses[lanes], lows[lanes];
-        std::int32_t zeros[lanes];
-        f32s scales = broadcast(t.scales[first_row * t.row_scale]);
-        if (rows > 1 && t.row_scale == 1) {
-          scales = rows == lanes ? load(t.scales + first_row)
-                                 : select(first_lanes(rows), load_first(t.scales + first_row, rows), scales);
-        } else if (rows > 1) {
-          store(static_cast<float*>(inverses), scales);
-          for (index_t r = 1; r < rows; ++r) inverses[r] = t.scales[(first_row + r) * t.row_scale];
-          scales = load(static_cast<float const*>(inverses));
-        }
-        f32s const inverse = div(broadcast(1.0f), scales);
-        store(static_cast<float*>(inverses), inverse);
-        store(static_cast<float*>(lows), divides ? inner::low_part(scales, inverse) : inverse);
-        unsigned const fast_rows = lane_bits(inner::may_be_scaled<Form, Rounding>(scales, inverse, span.bits));
-        std::int32_t shifts = 0;  // whether any zero point is not 0
-        for (index_t r = 0; r < rows; ++r) {
-          std::int32_t const zero_point = t.zero_points == nullptr ? 0 : t.zero_points[(first_row + r) * t.row_scale];
-          zeros[r] = zero_point - q_min;
-          shifts |= zero_point;
-        }
-        bool const centered = std::is_same_v<Dst, std::int8_t> && shifts == 0;
-        if constexpr (sizeof(Dst) == 1) {
-          bool const together = rows > 1 && n < 64 * block && fast_rows == (2u << (rows - 1)) - 1u && aligned && !again;
-          if (together) {
-            Src const* const src = t.src + first_row * t.src_stride;
-            Dst* const dst = t.dst + first_row * t.dst_stride;
-            bool outside;
-            if (rare)
-              outside = inner::pack_rows<Form, Rounding, false, true>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros,
-                                                                      q_min, q_max, span.narrow, streaming);
-            else if (centered)
-              outside = inner::pack_rows<Form, Rounding, sizeof(Dst) == 1, false>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses,
-                                                                                  lows, zeros, q_min, q_max, false, false);
-            else
-              outside = inner::pack_rows<Form, Rounding, false, false>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros,
-                                                                       q_min, q_max, false, false);
-            if (!outside) [[likely]]
-              continue;
-          }
-          again = false;
-        }
-        for (index_t r = 0; r < rows; ++r) {
-          index_t const row = first_row + r;
-          if (((fast_rows >> r) & 1) == 0) [[unlikely]] {
-            plainly(row, 0, n);
-            continue;
-          }
-          Src const* const src = t.src + row * t.src_stride;
-          Dst* const dst = t.dst + row * t.dst_stride;
-          inner::block_scales<Form, Rounding, false> const s(inverses + r, lows + r, zeros + r);
-          for (index_t done = 0; done < n;) {
-            auto const [at, count, next, past_caches] = inner::piece_of(dst, n, done, streaming);
-            bool outside = again;
-            if (again) {
-            } else if (rare) {
-              outside = inner::pack_blocks<false, true>(src + at, dst + at, count, block, block, s, q_min, q_max, span.narrow,
-                                                        past_caches);
-            } else if (centered) {
-              outside = inner::pack_blocks<sizeof(Dst) == 1, false>(src + at, dst + at, count, block, block, s, q_min, q_max, false, false);
-            } else {
-              outside = inner::pack_blocks<false, false>(src + at, dst + at, count, block, block, s, q_min, q_max, false, false);
-            }
-            if (outside) [[unlikely]] {
-              if constexpr (sizeof(Dst) == 1) {
-                conversion_counts const found = inner::quantize_again<Form, Rounding, false>(
-                    src + at, dst + at, count, block, block, inverses + r, lows + r, zeros + r, q_min, q_max);
-                again = found != conversion_counts{};
-                if (next - done == count * block)
-                  counts += found;
-                else
-                  plainly(row, done, next - done);  // what the blocks overlap is not counted twice
-              } else {
-                conversion_counts const before = counts;
-                plainly(row, at, done - at);
-                counts = before;
-                plainly(row, done, next - done);
-              }
-            }
-            done = next;
-          }
-        }
+    if (t.cols >= inner::block && quern::detail::code_span(t.q_min, t.q_max).told_by_bits && !t.in_place) {
+      bool const streaming = t.rows * t.cols >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
+      if (sizeof(Dst) == 1 && t.rows > 1 && t.cols < inner::most_piece) {
+        if constexpr (sizeof(Dst) == 1) counts = inner::quantize_short_rows<Form>(t, rounding, streaming);
+      } else {
+        bool expects = false;  // whether what came before had something outside: then the next has, too, as a rule
+        for (index_t row = 0; row < t.rows; ++row) counts += inner::quantize_row<Form>(t, row, rounding, streaming, expects);
       }
       if (streaming) fence();
       return counts;
     }
   }
 #endif
-  for (index_t i = 0; i < t.rows; ++i) plainly(i, 0, t.cols);
+  for (index_t row = 0; row < t.rows; ++row) counts += inner::quantize_row_plainly<Form>(t, row, 0, t.cols, rounding);
   return counts;
 }
 
@@ -477,38 +603,42 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
   constexpr index_t most_columns = quern::detail::most_columns;
   std::int32_t const q_min = t.q_min, q_max = t.q_max;
   conversion_counts counts;
-  alignas(64) float scales[most_columns + lanes];
+  alignas(64) float copied[most_columns];
+  alignas(64) std::int32_t copied_zeros[most_columns];
   alignas(64) real plain_scales[most_columns + lanes];
-  alignas(64) std::int32_t zeros[most_columns + lanes];
+  alignas(64) std::int32_t plain_zeros[most_columns + lanes];
   for (index_t first = 0; first < t.cols; first += most_columns) {
     index_t const n = t.cols - first < most_columns ? t.cols - first : most_columns;
     index_t const number = first % t.period;
-    if (t.col_scale == 1 && number + n <= t.period) {
-      __builtin_memcpy(scales, t.scales + number, static_cast<std::size_t>(n) * 4);
-      if (t.zero_points != nullptr)
-        __builtin_memcpy(zeros, t.zero_points + number, static_cast<std::size_t>(n) * 4);
-      else
-        __builtin_memset(zeros, 0, static_cast<std::size_t>(n) * 4);
-    } else {
+    float const* scales = t.scales + number;
+    std::int32_t const* zeros = t.zero_points == nullptr ? nullptr : t.zero_points + number;  // null: all 0
+    if (t.col_scale != 1 || number + n > t.period) {
       for (index_t j = 0, k = number; j < n; ++j) {
-        scales[j] = t.scales[k * t.col_scale];
-        zeros[j] = t.zero_points == nullptr ? 0 : t.zero_points[k * t.col_scale];
+        copied[j] = t.scales[k * t.col_scale];
+        if (zeros != nullptr) copied_zeros[j] = t.zero_points[k * t.col_scale];
         if (++k == t.period) k = 0;
       }
+      scales = copied;
+      if (zeros != nullptr) zeros = copied_zeros;
     }
-    for (index_t j = n; j < n + lanes; ++j) scales[j] = 1.0f, zeros[j] = 0;
     bool plain_ready = false;
     auto const plainly = [&](index_t i, index_t at, index_t size) {
       if (!plain_ready) {
-        for (index_t j = 0; j < n + lanes; ++j)
-          plain_scales[j] = divides ? static_cast<real>(scales[j]) : real{1} / static_cast<real>(scales[j]);
+        for (index_t j = 0; j < n + lanes; ++j) {
+          real const scale = j < n ? static_cast<real>(scales[j]) : real{1};
+          plain_scales[j] = divides ? scale : real{1} / scale;
+          plain_zeros[j] = j < n && zeros != nullptr ? zeros[j] : 0;
+        }
         plain_ready = true;
       }
+      conversion_counts found;
       inner::quantize_plainly<Form>(t.src + i * t.src_stride + first + at, t.dst + i * t.dst_stride + first + at, size,
-                                    static_cast<real const*>(plain_scales) + at, static_cast<std::int32_t const*>(zeros) + at, 1, q_min,
-                                    q_max, rounding,
+                                    static_cast<real const*>(plain_scales) + at, static_cast<std::int32_t const*>(plain_zeros) + at, 1,
+                                    q_min, q_max, rounding,
                                     t.first_index + static_cast<std::uint64_t>(i * t.row_index + (first + at) * t.col_index),
-                                    t.col_index, counts);
+                                    t.col_index, found);
+      if (t.far != nullptr && found != conversion_counts{}) *t.far = true;
+      return found;
     };
 #if QUERN_DETAIL_PACKED
     if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
@@ -516,72 +646,91 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
       quern::detail::code_span const span(q_min, q_max);
       if (span.told_by_bits && !t.in_place && n >= block) {
         // Whole blocks, and for the rest one that ends with the last column.
-        index_t const blocks = (n + block - 1) / block;
+        index_t const whole = n / block, blocks = (n + block - 1) / block;
         alignas(64) float inverses[most_columns], lows[most_columns];
         alignas(64) std::int32_t dwords[most_columns];
+        alignas(64) std::int16_t zero_words[most_columns];
         bool fast[most_columns / block];
+        i32s shifts = broadcast(std::int32_t{0});  // whether any zero point is not 0
         for (index_t b = 0; b < blocks; ++b) {
-          index_t const at = b * block + block <= n ? b * block : n - block;
+          index_t const at = b < whole ? b * block : n - block;
           mask all = equal(broadcast(std::int32_t{0}), broadcast(std::int32_t{0}));
           for (index_t k = 0; k < block; k += lanes) {
             f32s const scale = load(scales + at + k), inverse = div(broadcast(1.0f), scale);
             store(inverses + b * block + k, inverse);
             if constexpr (divides) store(lows + b * block + k, inner::low_part(scale, inverse));
-            store(dwords + b * block + k, sub(load(zeros + at + k), broadcast(q_min)));
+            i32s const zero = zeros == nullptr ? broadcast(std::int32_t{0}) : load(zeros + at + k);
+            shifts = bit_or(shifts, zero);
+            store(dwords + b * block + k, sub(zero, broadcast(q_min)));
             all = mask_and(all, inner::may_be_scaled<Form, Rounding>(scale, inverse, span.bits));
           }
           fast[b] = !any(mask_not(all));
         }
+        bool const centered = std::is_same_v<Dst, std::int8_t> && !any(mask_not(equal(shifts, broadcast(std::int32_t{0}))));
+        if (sizeof(Dst) == 1 && !centered)
+          for (index_t j = 0; j < blocks * block; j += 2 * lanes)
+            store_private(zero_words + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
         bool const streaming = t.rows * t.cols >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst)) &&
                                ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride)) & 63) == 0;
-        // Past the caches row by row: lines that are not neighbours are written at half of the speed.
-        index_t const together = streaming ? 1 : most_rows;
-        for (index_t i = 0; i < t.rows; i += together) {
-          index_t const rows = t.rows - i < together ? t.rows - i : together;
-          for (index_t b = 0; b < blocks; ++b) {
-            bool const is_rest = b * block + block > n;
+        bool expects = false;
+        for (index_t i = 0; i < t.rows; i += most_rows) {
+          index_t const rows = t.rows - i < most_rows ? t.rows - i : most_rows;
+          conversion_counts found;
+          for (index_t b = 0, next; b < blocks; b = next) {
+            next = b + 1;
+            bool const is_rest = b == whole;
             index_t const at = is_rest ? n - block : b * block;
             Src const* const src = t.src + i * t.src_stride + first + at;
             Dst* const dst = t.dst + i * t.dst_stride + first + at;
             float const* const inverse = inverses + b * block;
             float const* const low = divides ? lows + b * block : inverse;
-            inner::block_scales<Form, Rounding, true> const s(inverse, low, dwords + b * block);
-            bool outside = !fast[b];
-            if (!outside && (streaming || span.narrow))
+            std::int32_t const* const zero = dwords + b * block;
+            bool outside = !fast[b] || expects;
+            if constexpr (sizeof(Dst) == 1) {
+              if (!outside && !is_rest) {
+                while (next < whole && fast[next]) ++next;
+                std::int16_t const* const zero_word = zero_words + b * block;
+                if (streaming || span.narrow)
+                  outside = inner::pack_columns<Form, Rounding, false, true>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse, low,
+                                                                             zero, zero_word, q_min, q_max, span.narrow, streaming);
+                else if (centered)
+                  outside = inner::pack_columns<Form, Rounding, true, false>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse, low,
+                                                                             zero, zero_word, q_min, q_max, false, false);
+                else
+                  outside = inner::pack_columns<Form, Rounding, false, false>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse,
+                                                                              low, zero, zero_word, q_min, q_max, false, false);
+                if (!outside) [[likely]]
+                  continue;
+                expects = true, next = b;  // once more, block by block
+                continue;
+              }
+              if (fast[b] && !is_rest) {
+                found += inner::quantize_counted<Form, Rounding, true>(src, dst, rows, t.src_stride, t.dst_stride, inverse, low, zero, q_min,
+                                                                       q_max, streaming, t.far);
+                continue;
+              }
+            }
+            if (!outside) {
+              inner::block_scales<Form, Rounding, true> const s(inverse, low, zero);
               outside = inner::pack_blocks<false, true>(src, dst, rows, t.src_stride, t.dst_stride, s, q_min, q_max, span.narrow,
                                                         streaming && !is_rest);
-            else if (!outside)
-              outside = inner::pack_blocks<false, false>(src, dst, rows, t.src_stride, t.dst_stride, s, q_min, q_max, false, false);
-            if (!outside) [[likely]]
-              continue;
-            if constexpr (sizeof(Dst) == 1) {
-              if (fast[b]) {
-                conversion_counts const found = inner::quantize_again<Form, Rounding, true>(
-                    src, dst, rows, t.src_stride, t.dst_stride, inverse, low, dwords + b * block, q_min, q_max);
-                if (!is_rest) {
-                  counts += found;
-                  continue;
-                }
-              }
             }
-            // What the last block overlaps is not counted twice.
-            index_t const from = is_rest ? b * block : at;
-            for (index_t r = 0; r < rows; ++r) {
-              if (is_rest && sizeof(Dst) > 1) {
-                conversion_counts const before = counts;
-                plainly(i + r, at, from - at);
-                counts = before;
+            // What the last block overlaps is not counted twice: it is as the blocks before it left it, or left it again.
+            if (outside)
+              for (index_t r = 0; r < rows; ++r) {
+                if (is_rest) (void)plainly(i + r, at, b * block - at);
+                found += plainly(i + r, b * block, n - b * block < block ? n - b * block : block);
               }
-              plainly(i + r, from, at + block - from);
-            }
           }
+          expects = found != conversion_counts{};
+          counts += found;
         }
         if (streaming) fence();
         continue;
       }
     }
 #endif
-    for (index_t i = 0; i < t.rows; ++i) plainly(i, 0, n);
+    for (index_t i = 0; i < t.rows; ++i) counts += plainly(i, 0, n);
   }
   return counts;
 }

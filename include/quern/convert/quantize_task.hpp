@@ -21,6 +21,7 @@ struct quantize_task {
   bool in_place;  ///< dst is src: no element may be read again after it was written
   std::uint64_t first_index;
   index_t row_index, col_index;
+  bool* far = nullptr;  ///< if not null, set where a value may be 2^15 steps away or more, or not finite
 };
 
 /// What the bits of u = q - q_min say about a range of codes: u is inside exactly if no bit above `bits` is set, and, where the

@@ -54,6 +54,8 @@ QUERN_NOINLINE void requantize_plainly(Src const* src, Dst* dst, index_t n, R co
 template <class R, bool Each, bool Shifted>
 struct block_rescales {
   static constexpr bool each = Each;
+  template <class Src>
+  static constexpr bool in_private_order = false;
   R rescale[4];
   i32s src_zero[4], zero[4];  ///< zero: dst_zero - q_min
 
@@ -74,6 +76,10 @@ struct block_rescales {
     return rescaled_or_int_min(rescale[Each ? k : 0], shifted(src, k));
   }
   template <class Src>
+  QUERN_INLINE words step_words(Src const* src, int half) const {
+    return pack_signed(steps(src, 2 * half), steps(src, 2 * half + 1));
+  }
+  template <class Src>
   QUERN_INLINE i32s bounded_steps(Src const* src, int k, mask&) const {
     return rescale[Each ? k : 0](shifted(src, k));
   }
@@ -83,7 +89,11 @@ struct block_rescales {
 template <bool Each, class R, class Src, class Dst>
 QUERN_NOINLINE std::int64_t requantize_again(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, R const* rescalers,
                                              std::int32_t const* src_zeros, std::int32_t const* zeros, std::int32_t q_min,
-                                             std::int32_t q_max) {
+                                             std::int32_t q_max, bool past_caches) {
+  counted_blocks const found = count_blocks(src, dst, count, src_step, dst_step, block_rescales<R, Each, true>(rescalers, src_zeros, zeros),
+                                            q_min, q_max, past_caches);
+  if (!found.far) [[likely]]
+    return found.outside;
   return saturate_blocks(src, dst, count, src_step, dst_step, block_rescales<R, Each, true>(rescalers, src_zeros, zeros), q_min, q_max)
       .saturated;
 }
@@ -122,7 +132,7 @@ QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Sr
         bool const rare = t.streaming || span.narrow || t.src_zeros[number] != 0;
         bool again = false;
         while (done < n) {
-          auto const [at, count, next, past_caches] = inner::piece_of(dst, n, done, t.streaming);
+          auto const [at, count, next, past_caches] = inner::piece_of(dst, n, done, t.streaming, again);
           bool outside = again;
           if (again) {
           } else if (rare) {
@@ -135,7 +145,7 @@ QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Sr
             if constexpr (sizeof(Dst) == 1) {
               rescaler<P> const same(t.parameters[number]);  // one whose address is not that of the fast loop's
               std::int64_t const found = inner::requantize_again<false>(src + at, dst + at, count, block, block, &same, t.src_zeros + number,
-                                                                        &zero, q_min, q_max);
+                                                                        &zero, q_min, q_max, past_caches);
               again = found != 0;
               if (!overlaps) saturated += found;
             } else {
@@ -200,7 +210,7 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
           continue;
         if constexpr (sizeof(Dst) == 1)
           saturated += inner::requantize_again<true>(src, dst, rows, t.src_stride, t.dst_stride, r, t.src_zeros + j,
-                                                     static_cast<std::int32_t const*>(zeros) + j, q_min, q_max);
+                                                     static_cast<std::int32_t const*>(zeros) + j, q_min, q_max, false);
         else
           for (index_t k = 0; k < rows; ++k)
             inner::requantize_plainly(src + k * t.src_stride, dst + k * t.dst_stride, block, r, t.src_zeros + j, t.dst_zeros + j, 1,

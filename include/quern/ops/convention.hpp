@@ -133,6 +133,25 @@ void binary_by_vectors(non_deduced<nd_view<T const>> a, non_deduced<nd_view<T co
     binary(a, b, dst, by_vectors<F>{f}, max_isa);
 }
 
+/// quantize_as() by the convention's definition of one element.
+template <class C, class Code>
+QUERN_NOINLINE void quantize_each(vector_view<float const> src, convention::affine p, vector_view<typename code_of_t<Code>::storage> dst) {
+  if (src.size != dst.size) fail(errc::shape, "quantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
+  if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "quantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (!(p.scale > 0) || !is_finite(p.scale)) fail(errc::scale, "quantize_as: the scale is ", static_cast<double>(p.scale), "; it must be positive and finite.");
+  for (index_t i = 0; i < src.size; ++i) dst[i] = C::template quantize<code_of_t<Code>>(src[i], p);
+}
+/// The values whose quotient leaves int32 once more: they may not saturate (x86 conversions give the lowest integer).
+template <class C, class Code>
+QUERN_NOINLINE void quantize_far(vector_view<float const> src, convention::affine p, vector_view<typename code_of_t<Code>::storage> dst, bool finite,
+                                 isa max_isa) {
+  float const far = 2147483000.0f * p.scale;  // below 2^31 steps; the few between are done again for nothing
+  auto const r = finite ? calibrate::range_of(src, max_isa).range : real_range{-far, far};
+  if (r.min > -far && r.max < far) return;
+  for (index_t i = 0; i < src.size; ++i)
+    if (!(src[i] > -far && src[i] < far)) dst[i] = C::template quantize<code_of_t<Code>>(src[i], p);
+}
+
 }  // inline namespace QUERN_ABI
 }  // namespace detail
 
@@ -150,34 +169,27 @@ inline namespace QUERN_ABI {
 /// dst = round(src / scale) + zero_point as the convention has it, bit for bit. `Code` may be narrower than its storage (s4 in int8).
 /// @errors as quantize().
 template <convention_policy C, quantized_code Code>
-void quantize_as(vector_view<float const> src, convention::affine p, vector_view<typename code_of_t<Code>::storage> dst, isa max_isa = isa::best) {
+QUERN_INLINE void quantize_as(vector_view<float const> src, convention::affine p, vector_view<typename code_of_t<Code>::storage> dst,
+                              isa max_isa = isa::best) {
   using code_type = code_of_t<Code>;
   if constexpr (C::place == convention::zero_point_place::after_rounding && code_type::bits <= 16 && rounding_mode<typename C::rounding>) {
     using range = std::conditional_t<detail::narrow_codes<C> && code_type::is_signed, narrow_range, full_range>;
     using scheme_type = asymmetric<code_type, per_tensor, range>;
     using form = std::conditional_t<C::form == convention::scale_form::divide, divide, reciprocal>;
     std::int32_t const zp = detail::narrow_codes<C> ? 0 : p.zero_point;
-    bool const in_place = static_cast<void const*>(src.data) == static_cast<void const*>(dst.data);
     quantize_options<typename C::rounding> const options{.max_isa = max_isa};
     if constexpr (detail::saturates_plainly<C>) {
       quantize<typename C::rounding, form>(src, params<scheme_type>{p.scale, zp}, dst, options);
-      return;
-    } else if (!in_place) {
-      auto const seen = quantize<typename C::rounding, form>(src, params<scheme_type>{p.scale, zp}, dst, options);
-      if (seen.non_finite == 0 && seen.saturated == 0) return;
-      // Far values: those whose quotient leaves int32 may not saturate here (x86 conversions give the lowest integer).
-      float const far = 2147483000.0f * p.scale;  // below 2^31 steps; the few between are done again for nothing
-      auto const r = seen.non_finite == 0 ? calibrate::range_of(src, max_isa).range : real_range{-far, far};
-      if (r.min > -far && r.max < far) return;
-      for (index_t i = 0; i < src.size; ++i)
-        if (!(src[i] > -far && src[i] < far)) dst[i] = C::template quantize<code_type>(src[i], p);
-      return;
+    } else if (static_cast<void const*>(src.data) == static_cast<void const*>(dst.data)) {
+      detail::quantize_each<C, Code>(src, p, dst);
+    } else {
+      bool may_be_far = false;
+      auto const seen = detail::quantize_views<typename C::rounding, form>(src, params<scheme_type>{p.scale, zp}, dst, options, &may_be_far);
+      if (may_be_far) detail::quantize_far<C, Code>(src, p, dst, seen.non_finite == 0, max_isa);
     }
+  } else {
+    detail::quantize_each<C, Code>(src, p, dst);
   }
-  if (src.size != dst.size) fail(errc::shape, "quantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
-  if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "quantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
-  if (!(p.scale > 0) || !is_finite(p.scale)) fail(errc::scale, "quantize_as: the scale is ", static_cast<double>(p.scale), "; it must be positive and finite.");
-  for (index_t i = 0; i < src.size; ++i) dst[i] = C::template quantize<code_type>(src[i], p);
 }
 
 /// dst = real value of each code. @errors shape, null, scale.

@@ -329,6 +329,17 @@ QUERN_INLINE words max_signed(words a, words b) { return {_mm256_max_epi16(a.v, 
 QUERN_INLINE int count_equal(words a, words b) {
   return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi16(a.v, b.v)))) / 2;
 }
+/// How many words were 0 .. last, in each lane.
+struct word_count {
+  __m256i v;
+};
+QUERN_INLINE word_count no_words() { return {_mm256_setzero_si256()}; }
+QUERN_INLINE void count_within(word_count& c, words a, words b, words last) {
+  __m256i const zero = _mm256_setzero_si256();  // there is no unsigned comparison: a - last, not below 0
+  c.v = _mm256_sub_epi16(c.v, _mm256_cmpeq_epi16(_mm256_subs_epu16(a.v, last.v), zero));
+  c.v = _mm256_sub_epi16(c.v, _mm256_cmpeq_epi16(_mm256_subs_epu16(b.v, last.v), zero));
+}
+QUERN_INLINE index_t total(word_count c) { return reduce_add(i32s{_mm256_madd_epi16(c.v, _mm256_set1_epi16(1))}); }
 QUERN_INLINE bool any_bit(words a, words bits) { return _mm256_testz_si256(a.v, bits.v) == 0; }
 QUERN_INLINE bytes pack_signed(words a, words b) {
   __m256i const order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -338,6 +349,16 @@ QUERN_INLINE bytes pack_unsigned(words a, words b) {
   __m256i const order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   return {_mm256_permutevar8x32_epi32(_mm256_packus_epi16(a.v, b.v), order)};
 }
+/// 2 * lanes bfloat16, in an order that packing twice and joining the halves undoes: half of the shuffles that load takes.
+struct f32s_pair {
+  f32s first, second;
+};
+QUERN_INLINE f32s_pair load_private(bfloat16 const* p) {
+  __m256i const x = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p)), zero = _mm256_setzero_si256();
+  return {{_mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, x))}, {_mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, x))}};
+}
+QUERN_INLINE bytes pack_signed_private(words a, words b) { return {_mm256_permute4x64_epi64(_mm256_packs_epi16(a.v, b.v), 0xd8)}; }
+QUERN_INLINE bytes pack_unsigned_private(words a, words b) { return {_mm256_permute4x64_epi64(_mm256_packus_epi16(a.v, b.v), 0xd8)}; }
 QUERN_INLINE bytes broadcast_byte(std::int8_t x) { return {_mm256_set1_epi8(x)}; }
 QUERN_INLINE bytes bit_xor(bytes a, bytes b) { return {_mm256_xor_si256(a.v, b.v)}; }
 QUERN_INLINE bytes min_signed(bytes a, bytes b) { return {_mm256_min_epi8(a.v, b.v)}; }

@@ -355,6 +355,15 @@ QUERN_INLINE words or3(words a, words b, words c) { return {_mm512_ternarylogic_
 QUERN_INLINE words min_signed(words a, words b) { return {_mm512_min_epi16(a.v, b.v)}; }
 QUERN_INLINE words max_signed(words a, words b) { return {_mm512_max_epi16(a.v, b.v)}; }
 QUERN_INLINE int count_equal(words a, words b) { return __builtin_popcount(_mm512_cmpeq_epi16_mask(a.v, b.v)); }
+/// How many words were 0 .. last.
+struct word_count {
+  int n;
+};
+QUERN_INLINE word_count no_words() { return {0}; }
+QUERN_INLINE void count_within(word_count& c, words a, words b, words last) {
+  c.n += __builtin_popcount(_mm512_cmple_epu16_mask(a.v, last.v)) + __builtin_popcount(_mm512_cmple_epu16_mask(b.v, last.v));
+}
+QUERN_INLINE index_t total(word_count c) { return c.n; }
 QUERN_INLINE bool any_bit(words a, words bits) { return _mm512_test_epi32_mask(a.v, bits.v) != 0; }
 QUERN_INLINE bytes pack_signed(words a, words b) {
   __m512i const order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -363,6 +372,20 @@ QUERN_INLINE bytes pack_signed(words a, words b) {
 QUERN_INLINE bytes pack_unsigned(words a, words b) {
   __m512i const order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return {_mm512_permutexvar_epi32(order, _mm512_packus_epi16(a.v, b.v))};
+}
+/// 2 * lanes bfloat16, in an order that packing twice and joining the halves undoes: half of the shuffles that load takes.
+struct f32s_pair {
+  f32s first, second;
+};
+QUERN_INLINE f32s_pair load_private(bfloat16 const* p) {
+  __m512i const x = _mm512_loadu_si512(p), zero = _mm512_setzero_si512();
+  return {{_mm512_castsi512_ps(_mm512_unpacklo_epi16(zero, x))}, {_mm512_castsi512_ps(_mm512_unpackhi_epi16(zero, x))}};
+}
+QUERN_INLINE bytes pack_signed_private(words a, words b) {
+  return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), _mm512_packs_epi16(a.v, b.v))};
+}
+QUERN_INLINE bytes pack_unsigned_private(words a, words b) {
+  return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), _mm512_packus_epi16(a.v, b.v))};
 }
 QUERN_INLINE bytes broadcast_byte(std::int8_t x) { return {_mm512_set1_epi8(x)}; }
 QUERN_INLINE bytes bit_xor(bytes a, bytes b) { return {_mm512_xor_si512(a.v, b.v)}; }

@@ -316,9 +316,30 @@ QUERN_INLINE words max_signed(words a, words b) { return {_mm_max_epi16(a.v, b.v
 QUERN_INLINE int count_equal(words a, words b) {
   return __builtin_popcount(static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi16(a.v, b.v)))) / 2;
 }
+/// How many words were 0 .. last, in each lane.
+struct word_count {
+  __m128i v;
+};
+QUERN_INLINE word_count no_words() { return {_mm_setzero_si128()}; }
+QUERN_INLINE void count_within(word_count& c, words a, words b, words last) {
+  __m128i const zero = _mm_setzero_si128();  // there is no unsigned comparison: a - last, not below 0
+  c.v = _mm_sub_epi16(c.v, _mm_cmpeq_epi16(_mm_subs_epu16(a.v, last.v), zero));
+  c.v = _mm_sub_epi16(c.v, _mm_cmpeq_epi16(_mm_subs_epu16(b.v, last.v), zero));
+}
+QUERN_INLINE index_t total(word_count c) { return reduce_add(i32s{_mm_madd_epi16(c.v, _mm_set1_epi16(1))}); }
 QUERN_INLINE bool any_bit(words a, words bits) { return inner::any_common(a.v, bits.v); }
 QUERN_INLINE bytes pack_signed(words a, words b) { return {_mm_packs_epi16(a.v, b.v)}; }
 QUERN_INLINE bytes pack_unsigned(words a, words b) { return {_mm_packus_epi16(a.v, b.v)}; }
+/// 2 * lanes bfloat16; a register of 128 bits keeps them in order.
+struct f32s_pair {
+  f32s first, second;
+};
+QUERN_INLINE f32s_pair load_private(bfloat16 const* p) {
+  __m128i const x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(p)), zero = _mm_setzero_si128();
+  return {{_mm_castsi128_ps(_mm_unpacklo_epi16(zero, x))}, {_mm_castsi128_ps(_mm_unpackhi_epi16(zero, x))}};
+}
+QUERN_INLINE bytes pack_signed_private(words a, words b) { return pack_signed(a, b); }
+QUERN_INLINE bytes pack_unsigned_private(words a, words b) { return pack_unsigned(a, b); }
 QUERN_INLINE bytes broadcast_byte(std::int8_t x) { return {_mm_set1_epi8(x)}; }
 QUERN_INLINE bytes bit_xor(bytes a, bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
 QUERN_INLINE bytes min_signed(bytes a, bytes b) { return {inner::min8(a.v, b.v)}; }
