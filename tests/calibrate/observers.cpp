@@ -1,4 +1,5 @@
 // Observers: what they count, that order does not matter, that they survive being saved, and what they refuse.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 
 #include <quern/calibrate/absolute_histogram.hpp>
@@ -629,4 +630,120 @@ TEST_CASE("per-channel observers see their own channel", "[calibrate][per_channe
   per_channel_observer<histogram> nchw_observer(3);
   nchw_observer.observe_channels(nchw<float const>(planar.data(), 1, 3, 2, 2));
   for (index_t c = 0; c < 3; ++c) CHECK(nchw_observer[c].range() == columns[c].range());
+}
+
+namespace {
+// A saved observer with whatever inside: head and checksum are right.
+std::vector<std::uint8_t> blob(calibrate::observer_kind kind, std::vector<std::uint64_t> const& words, std::vector<float> const& floats = {}) {
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(calibrate::detail::blob_frame) + 8 * words.size() + 4 * floats.size());
+  calibrate::detail::byte_writer w(view(bytes), kind, static_cast<index_t>(bytes.size()));
+  for (std::uint64_t v : words) w.u64(v);
+  for (float v : floats) w.f32(v);
+  w.finish();
+  return bytes;
+}
+vector_view<std::uint8_t const> of(std::vector<std::uint8_t> const& bytes) { return {bytes.data(), static_cast<index_t>(bytes.size()), 1}; }
+}  // namespace
+
+TEST_CASE("observers: options, batches, merging", "[errors][calibrate]") {
+  using namespace calibrate;
+  float const nothing[] = {NAN}, some[] = {1.0f, -2.0f};
+  vector_view<float const> const missing{nullptr, 3, 1}, values = view(some);
+  histogram empty, h(256);
+  absolute_histogram a(128);
+  empty.observe(view(nothing));
+  h.observe(values), a.observe(values);
+  auto const before = h;
+  std::uint64_t const counts[] = {1, 2, 3};
+  double const zeros[] = {0.0, 0.0};
+  per_channel_observer<histogram> channels(3);
+  refuse_all({
+      {errc::argument, "absolute_histogram: first_bins is 127; it must be 128 to 65536.", [] { absolute_histogram h(127); }},
+      {errc::argument, "absolute_histogram: merging bins of width 3.125e-2 into bins of 1.5625e-2; they must be equal: begin all with spanning(), or use histogram.",
+       [&] { a.merge(absolute_histogram::spanning(4.0f, 128)); }},
+      {errc::argument, "by_lp: p is 2.5e-1; it must be 0.5 to 16.", [&] { by_lp{.p = 0.25}.range<symmetric<>>(h); }},
+      {errc::argument, "by_lp: lowest is 0; it must be above 0 and at most 1.", [&] { by_lp{.lowest = 0}.range<symmetric<>>(h); }},
+      {errc::argument, "by_exact_grid: the histogram holds no finite value (1 NaN, 0 infinite); observe some data first.",
+       [&] { by_exact_grid{}.range<symmetric<>>(empty); }},
+      {errc::argument, "empirical: the histogram holds no finite value; observe some data first.", [&] { empirical e(empty); }},
+      {errc::argument, "entropy_threshold: bits is 13; it must be 2 to 12.", [&] { entropy_threshold(view(counts), {.bits = 13}); }},
+      {errc::argument, "entropy_threshold: first_candidate is 0 and stride 1; both must be at least 1.", [&] { entropy_threshold(view(counts), {.first_candidate = 0}); }},
+      {errc::argument, "entropy_threshold: there are 3 bins; at least first_candidate = 128 are needed.", [&] { entropy_threshold(view(counts)); }},
+      {errc::argument, "l2_search: the 2 bins hold nothing; observe some data first.", [&] { l2_search(view(zeros), 1.0, 8); }},
+      {errc::argument, "histogram: half_bins is 96; it must be a power of two from 64 to 65536.", [] { histogram h(96); }},
+      {errc::null, "histogram: the batch is null, but has 3 values.", [&] { h.observe(missing); }},
+      {errc::shape, "histogram: merging 4096 bins into 512; the numbers must be equal.", [&] { h.merge(histogram()); }},
+      {errc::null, "extremes: the batch is null, but has 3 values.", [&] { moving_average m; m.observe(missing); }},
+      {errc::null, "extremes: the batch is null, but has 3 values.", [&] { robust_min_max m; m.observe(missing); }},
+      {errc::null, "min_max: src is null, but it is not empty.", [&] { torch_histogram t; t.observe(missing); }},
+      {errc::null, "min_max: src is null, but it is not empty.", [&] { a.observe(missing); }},
+      {errc::shape, "min_max: an extent is negative; extents must be 0 or more.", [&] { range_of(vector_view<float const>{some, -1, 1}); }},
+      {errc::argument, "robust_min_max: outliers is 5e-1; it must be at least 0 and below 0.5.", [] { robust_min_max().range(aggregate::mean, 0.5); }},
+      {errc::argument, "per_channel_observer: channels is -1; it must not be negative.", [] { per_channel_observer<histogram> o(-1); }},
+      {errc::shape, "per_channel_observer: the batch has 2 columns, the observer 3; they must be equal.", [&] { channels.observe_columns(row_major(some, 1, 2)); }},
+      {errc::shape, "per_channel_observer: the batch has 5 channels, the observer 3; they must be equal.", [&] { channels.merge(per_channel_observer<histogram>(5)); }},
+  });
+  CHECK(h == before);
+  CHECK(channels[0].batches() == 0);
+}
+
+TEST_CASE("saved observers: memory, damage, contradictions", "[errors][calibrate]") {
+  using namespace calibrate;
+  histogram const h(64);
+  moving_average const m;
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(h.serialized_size())), spread(2 * bytes.size(), 0x55);
+  h.save(view(bytes));
+  auto const damaged = [&](std::size_t at) {
+    auto copy = bytes;
+    copy[at] ^= 1;
+    return copy;
+  };
+  auto const foreign = damaged(1), newer = damaged(5), longer = damaged(8), broken = damaged(70);
+  std::vector<std::uint64_t> contradiction(7 + 2 * exact_sum::limbs + 1 + 128);
+  contradiction[0] = 64, contradiction[2] = 5;  // five values, but none in a bin
+  std::uint64_t const names = 3, nan_bits = 0x7fc000007fc00000u;
+  min_max<per_channel<1>> columns;
+  float const some[] = {1.0f, -2.0f};
+  columns.observe(row_major(some, 1, 2));
+  std::vector<std::uint8_t> of_columns(static_cast<std::size_t>(columns.serialized_size()));
+  columns.save(view(of_columns));
+  min_max<> tensor;
+  tensor.observe(view(some));
+  std::vector<std::uint8_t> ranges(static_cast<std::size_t>(tensor.serialized_size()));
+  tensor.save(view(ranges));
+  auto const patched = [](std::vector<std::uint8_t> b, std::size_t at, std::uint32_t word) {
+    for (std::size_t i = 0; i < 4; ++i) b[at + i] = static_cast<std::uint8_t>(word >> (8 * i));
+    std::uint32_t const sum = calibrate::detail::fnv1a(b.data(), static_cast<index_t>(b.size()) - 4);
+    for (std::size_t i = 0; i < 4; ++i) b[b.size() - 4 + i] = static_cast<std::uint8_t>(sum >> (8 * i));
+    return b;
+  };
+  auto const load = [](auto tag, std::vector<std::uint8_t> const& b) { return [=] { decltype(tag)::type::load(of(b)); }; };
+  using is_histogram = std::type_identity<histogram>;
+  using is_channels = std::type_identity<per_channel_observer<histogram>>;
+  refuse_all({
+      {errc::capacity, "save: dst has 19 bytes, the observer takes 40; ask serialized_size() first.", [&] { m.save({spread.data(), 19, 1}); }},
+      {errc::argument, "save: dst has stride 2; it must be 1.", [&] { h.save({spread.data(), static_cast<index_t>(bytes.size()), 2}); }},
+      {errc::format, "load: src has 19 bytes; a saved observer has at least 20, contiguous.", [&] { histogram::load({bytes.data(), 19, 1}); }},
+      {errc::format, "load: src does not begin with \"QOBS\"; it is no saved observer.", load(is_histogram{}, foreign)},
+      {errc::format, "load: src holds an observer of kind 1; this one is kind 4.", load(std::type_identity<torch_histogram>{}, bytes)},
+      {errc::format, "load: src is of version 0; this library reads version 1.", load(is_histogram{}, newer)},
+      {errc::format, "it is cut off or too long.", load(is_histogram{}, longer)},
+      {errc::format, "load: src's checksum is wrong; it was damaged.", load(is_histogram{}, broken)},
+      {errc::format, "load: src ends early, at byte 16.", load(is_histogram{}, blob(observer_kind::histogram, {}))},
+      {errc::format, "load: src says 65 bins a side, which does not fit its 28 bytes.", load(is_histogram{}, blob(observer_kind::histogram, {65}))},
+      {errc::format, "load: src's counts, range and width contradict each other.", load(is_histogram{}, blob(observer_kind::histogram, contradiction))},
+      {errc::format, "load: src's range is NaN.",
+       load(std::type_identity<moving_average>{}, blob(observer_kind::moving_average, {}, {0.5f, NAN, 1.0f, 0.0f, 0.0f}))},
+      {errc::format, "load: src says 3 batches, which does not fit its size.", load(std::type_identity<robust_min_max>{}, blob(observer_kind::robust_min_max, {3}))},
+      {errc::format, "load: batch 0 of src is no range.", load(std::type_identity<robust_min_max>{}, blob(observer_kind::robust_min_max, {1}, {2.0f, 1.0f}))},
+      {errc::format, "load: src has 28 bytes; this observer takes 8224.", load(std::type_identity<torch_histogram>{}, blob(observer_kind::torch_histogram, {names}))},
+      {errc::format, "in all, which contradict each other or its size.", load(std::type_identity<absolute_histogram>{}, blob(observer_kind::absolute_histogram, {1, 2, 3}))},
+      {errc::format, "load: src says 9 channels, which does not fit its 28 bytes.", load(is_channels{}, blob(observer_kind::per_channel, {9}))},
+      {errc::format, "load: src ends early: 1000 bytes are announced, 24 are left.", load(is_channels{}, blob(observer_kind::per_channel, {1, 1000, 0, 0, 0}))},
+      {errc::format, "load: src has 8 bytes behind its last channel.", load(is_channels{}, blob(observer_kind::per_channel, {0, nan_bits}))},
+      {errc::format, "load: src holds a min_max of another granularity than", load(std::type_identity<min_max<>>{}, of_columns)},
+      {errc::format, "load: src says that it holds 7 ranges, but has 8 bytes for them.", load(std::type_identity<min_max<>>{}, patched(ranges, 20, 7))},
+      {errc::format, "load: a range of src is NaN.", load(std::type_identity<min_max<>>{}, patched(ranges, 52, 0x7fc00000))},
+  });
+  for (std::uint8_t b : spread) REQUIRE(b == 0x55);
 }

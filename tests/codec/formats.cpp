@@ -1,4 +1,5 @@
 // What block formats cost: signal to quantization noise on Gaussian, Laplacian and Student-t(4) data, against the reference table.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 
 #include <quern/calibrate/distribution.hpp>
@@ -153,4 +154,27 @@ TEST_CASE("block formats have the noise that the table says, within the spread o
 
 TEST_CASE("block formats have the noise that the table says, on 4 Mi samples", "[codec][formats][.exhaustive]") {
   check_table(std::size_t{1} << 22, 0.05, 0.1);
+}
+
+TEST_CASE("codecs of blocks: room and scales", "[errors][codec]") {
+  using namespace codec;
+  float x[33] = {}, y[33] = {7.0f};
+  std::uint8_t codes[33] = {0x55};
+  vector_view<float const> const block{x, 32, 1}, long_block{x, 33, 1}, sixteen{x, 16, 1}, seventeen{x, 17, 1};
+  vector_view<std::uint8_t> const room{codes, 33, 1}, few{codes, 3, 1};
+  vector_view<std::uint8_t const> const coded{codes, 4, 1};
+  vector_view<float> const short_dst{y, 3, 1};
+  refuse_all({
+      {errc::argument, "mx_encode: src has 33 values; a block has at most 32.", [&] { mx_encode<float4_e2m1>(long_block, room); }},
+      {errc::capacity, "mx_encode: codes has 3 bytes, src 32 values; each takes one.", [&] { mx_encode<float4_e2m1>(block, few); }},
+      {errc::capacity, "mx_decode: dst has 3 values, codes 4; it must have room for all.", [&] { mx_decode<float4_e2m1>({}, coded, short_dst); }},
+      {errc::capacity, "nf4_encode: codes has 3 bytes, src 32 values; each takes one.", [&] { nf4_encode(block, few); }},
+      {errc::capacity, "nf4_decode: dst has 3 values, codes 4; it must have room for all.", [&] { nf4_decode(1.0f, coded, short_dst); }},
+      {errc::argument, "nvfp4_encode: src has 17 values; a block has at most 16.", [&] { nvfp4_encode(seventeen, 1.0f, room); }},
+      {errc::capacity, "nvfp4_encode: codes has 3 bytes, src 16 values; each takes one.", [&] { nvfp4_encode(sixteen, 1.0f, few); }},
+      {errc::scale, "nvfp4_encode: tensor_scale is NaN; it must be finite and greater than zero.", [&] { nvfp4_encode(sixteen, NAN, room); }},
+      {errc::capacity, "nvfp4_decode: dst has 3 values, codes 4; it must have room for all.", [&] { nvfp4_decode({}, 1.0f, coded, short_dst); }},
+  });
+  CHECK(codes[0] == 0x55);
+  CHECK(y[0] == 7.0f);
 }

@@ -1,4 +1,5 @@
 // Error bounds: they hold for every sample, they are as tight as the theory says, and a certified argmax never flips.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 #include "support.hpp"
 
@@ -132,4 +133,24 @@ TEST_CASE("the worst case without a sample holds for the worst sample", "[compre
   CHECK(refusal([] { certify_argmax({}, {}); }).find("must be equal") != std::string::npos);
   std::vector<float> const tie = {1, 1};
   CHECK_FALSE(certify_argmax(view(tie), {0, 0}).cannot_flip);
+}
+
+TEST_CASE("certificates: shapes that do not fit", "[errors][compress]") {
+  using namespace compress;
+  float const w6[6] = {1, 2, 3, 4, 5, 6};
+  matrix_view<float const> const w = row_major(w6, 2, 3), other = row_major(w6, 3, 2);
+  tensor_view<float const> const filters = nhwc(w6, 1, 1, 2, 3);
+  vector_view<float const> const three{w6, 3, 1}, two{w6, 2, 1};
+  std::vector<double> bounds(2, 7.0);
+  refuse_all({
+      {errc::shape, "linear_bound: exact weights 2 x 3, quantized 3 x 2, input 3, bounds 0; they must fit.", [&] { linear_bound(w, other, three, {}); }},
+      {errc::shape, "conv_bound: filters 1 x 1 x 2 x 3 do not fit an input of 1 x 1 x 2 x 3 with 2 bounds; one image, equal channels, strides of at least 1.",
+       [&] { conv_bound(filters, filters, filters, bounds, {}); }},
+      {errc::shape, "add_moved: 2 bounds, 3 values before and 2 after; they must be equal.", [&] { add_moved(bounds, three, two); }},
+      {errc::shape, "worst_case_bound: weights 2 x 3 and 2 x 3, 2 magnitudes and 3 steps do not fit.", [&] { worst_case_bound(w, w, two, three); }},
+      {errc::shape, "hoeffding_bound: there are 2 steps for 3 inputs; they must be equal.", [&] { hoeffding_bound(w, two, 0.1); }},
+      {errc::argument, "hoeffding_bound: failure is 1; it must be between 0 and 1.", [&] { hoeffding_bound(w, three, 1.0); }},
+      {errc::shape, "certify_argmax: there are 3 outputs and 2 bounds; they must be equal, and some.", [&] { certify_argmax(three, bounds); }},
+  });
+  CHECK(bounds == std::vector<double>(2, 7.0));
 }

@@ -1,4 +1,5 @@
 // What must not change the float function: equalization, smoothing, rotation. And what corrects it: biases, outlier channels.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 #include "support.hpp"
 
@@ -306,4 +307,46 @@ TEST_CASE("outlier channels in float keep the rest precise", "[compress][outlier
   matrix y(30, 23);
   split_linear const layer(w.view(), view(absmax));
   CHECK(refusal([&] { layer.run(x.view(), y.view()); }).find("24 outputs") != std::string::npos);
+}
+
+TEST_CASE("layers: scales, biases, rotations, outliers", "[errors][compress]") {
+  using namespace compress;
+  float w6[6] = {1, 2, 3, 4, 5, 6}, bias[3] = {7, 7, 7}, nan3[3] = {1, NAN, 2};
+  std::int32_t ints[4] = {2000000000, 2000000000, 1, 1};
+  matrix_view<float> const w = row_major(w6, 2, 3), down{w6, 3, 2, 1, 3};
+  vector_view<float const> const three{w6, 3, 1}, two{w6, 2, 1};
+  vector_view<float> const bias3 = view(bias), bias2{bias, 2, 1}, missing{nullptr, 4, 1};
+  quantized_weights const q = round_to_nearest(w, {});
+  std::vector<float> const wide(131072, 0.0f);
+  refuse_all({
+      {errc::shape, "smooth_scales: there are 2 channels of activations, the weights have 3 inputs; they must be equal.", [&] { smooth_scales(two, w); }},
+      {errc::argument, "smooth_scales: alpha is 1.5; it must be 0 to 1.", [&] { smooth_scales(three, w, {.alpha = 1.5}); }},
+      {errc::argument, "smooth_scales: the largest activation of channel 1 is NaN; it must be finite and not negative.", [&] { smooth_scales(view(nan3), w); }},
+      {errc::shape, "scale_columns: there are 2 scales for 3 columns; they must be equal.", [&] { scale_columns(w, two); }},
+      {errc::shape, "divide_rows: there are 3 scales for 2 rows; they must be equal.", [&] { divide_rows(w, {}, three); }},
+      {errc::shape, "divide_rows: the bias has 3 values for 2 rows; they must be equal.", [&] { divide_rows(w, bias3, two); }},
+      {errc::argument, "equalize: max_sweeps is 0; it must be at least 1.", [&] { equalize({{w, {}}}, {.max_sweeps = 0}); }},
+      {errc::shape, "equalize: layer 0 has 3 biases for 2 outputs; they must be equal.", [&] { equalize({{w, bias3}}); }},
+      {errc::shape, "equalize: layer 0 has 2 outputs, layer 1 3 inputs; they must be equal.", [&] { equalize({{w, {}}, {w, {}}}); }},
+      {errc::shape, "absorb_bias: 3 biases, 2 means, 3 deviations and 2 next biases do not fit 2 x 3 weights.", [&] { absorb_bias(bias3, w, bias2, two, three); }},
+      {errc::shape, "expected_inputs: there are 3 shifts and 2 gains; they must be equal.", [&] { expected_inputs(three, two); }},
+      {errc::argument, "column_means: there is no sample; the empirical correction needs calibration data.", [&] { column_means(row_major<float const>(w6, 0, 3)); }},
+      {errc::shape, "correct_bias: 2 x 3 weights, 2 x 3 quantized ones, 2 mean inputs and 2 biases do not fit.", [&] { correct_bias(w, q, two, bias2); }},
+      {errc::null, "hadamard: x is null, but has 4 values.", [&] { hadamard(missing); }},
+      {errc::null, "hadamard: x is null, but has 4 values.", [&] { hadamard(vector_view<std::int32_t>{nullptr, 4, 1}); }},
+      {errc::argument, "hadamard: x has stride 2; it must be 1.", [&] { hadamard(vector_view<float>{w6, 2, 2}); }},
+      {errc::argument, "hadamard: x has stride 2; it must be 1.", [&] { hadamard(vector_view<std::int32_t>{ints, 2, 2}); }},
+      {errc::argument, "hadamard: the magnitudes of values 0 to 3 sum to 4000000002; beyond 2147483647 a sum may overflow.", [&] { hadamard(view(ints)); }},
+      {errc::argument, "rotate_rows: the matrix has column stride 3; its rows must be contiguous.", [&] { rotate_rows(down, 1); }},
+      {errc::argument, "rotate_rows_back: the matrix has column stride 3; its rows must be contiguous.", [&] { rotate_rows_back(down, 1); }},
+      {errc::shape, "split_linear: there are 2 channels of activations, the weights have 3 inputs; they must be equal.", [&] { split_linear s(w, two); }},
+      {errc::argument, "split_linear: threshold is 0; it must be positive.", [&] { split_linear s(w, three, 0.0f); }},
+      {errc::depth, "split_linear: the layer has 131072 inputs; int32 sums are exact up to 131071.",
+       [&] { split_linear s(row_major(wide.data(), 1, 131072), view(wide)); }},
+      {errc::shape, "split_linear: x is 1 x 2, y 1 x 2, the layer has 3 inputs and 2 outputs.",
+       [&] { split_linear(w, three).run(row_major<float const>(w6, 1, 2), row_major(bias, 1, 2)); }},
+  });
+  for (int i = 0; i < 6; ++i) CHECK(w6[i] == static_cast<float>(i + 1));
+  for (float b : bias) CHECK(b == 7.0f);
+  CHECK((ints[0] == 2000000000 && ints[3] == 1));
 }

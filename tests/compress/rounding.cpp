@@ -1,4 +1,5 @@
 // Methods that choose codes: plain rounding, GPTQ, AWQ, HQQ, AdaRound. Never worse than rounding on their own objective.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 #include "support.hpp"
 
@@ -308,4 +309,45 @@ TEST_CASE("one scale for all channels costs each of them 20 log10 of what its ra
     CHECK(mean_own == Approx(42).margin(0.4));
     CHECK(worst == Approx(want.worst).margin(0.4));
   }
+}
+
+TEST_CASE("weights: grids, Hessians, options of each method", "[errors][compress]") {
+  using namespace compress;
+  float const w6[6] = {1, 2, 3, 4, 5, 6}, nan3[3] = {1, NAN, 2};
+  matrix_view<float const> const w = row_major(w6, 2, 3), missing{nullptr, 2, 3, 3, 1}, other = row_major(w6, 3, 2);
+  vector_view<float const> const three{w6, 3, 1}, two{w6, 2, 1};
+  row_major_matrix const h = row_major_matrix::Identity(3, 3), small = row_major_matrix::Identity(2, 2);
+  weight_grid const grid{};
+  quantized_weights q = round_to_nearest(w, grid), flipped = round_to_nearest(other, grid);
+  hessian seen(3);
+  float y[6] = {7, 7, 7, 7, 7, 7};
+  refuse_all({
+      {errc::argument, "hqq: grid.bits is 9; it must be 2 to 8.", [&] { hqq(w, {.bits = 9, .symmetric = false}); }},
+      {errc::argument, "awq: grid.group is -1; it must not be negative (0 is the whole row).", [&] { awq(w, three, h, {.group = -1}); }},
+      {errc::null, "adaround: the weights are null, but 2 x 3.", [&] { adaround(missing, h, grid); }},
+      {errc::shape, "squared_error: the weights are 3 x 2, the quantized ones 2 x 3.", [&] { squared_error(other, q); }},
+      {errc::argument, "round_to_nearest: smallest_shrink is 0; it must be above 0 and at most 1.", [&] { round_to_nearest(w, grid, {.smallest_shrink = 0}); }},
+      {errc::shape, "round_to_nearest: importance has 2 values for 3 columns; they must be equal.", [&] { round_to_nearest(w, grid, {.importance = two}); }},
+      {errc::shape, "gptq: the Hessian is 2 x 2, the weights have 3 inputs; they must be equal.", [&] { gptq(w, small, grid); }},
+      {errc::argument, "gptq: damping is -1; it must be 0 to 10.", [&] { gptq(w, h, grid, {.damping = -1}); }},
+      {errc::argument, "gptq: block is 0; it must be at least 1.", [&] { gptq(w, h, grid, {.block = 0}); }},
+      {errc::shape, "refit_scales: the weights are 3 x 2, the quantized ones 2 x 3, the Hessian 2 wide; they must fit.", [&] { refit_scales(other, small, q); }},
+      {errc::argument, "hessian: inputs is 0; a layer has at least one.", [] { hessian none(0); }},
+      {errc::shape, "hessian: a sample has 2 values, the layer 3 inputs; they must be equal.", [&] { seen.add(other); }},
+      {errc::argument, "hessian: value (0, 1) of the calibration data is NaN; leave such samples out.", [&] { seen.add(row_major(nan3, 1, 3)); }},
+      {errc::shape, "hessian: merging 2 inputs into 3; they must be equal.", [&] { seen.merge(hessian(2)); }},
+      {errc::argument, "hessian: no sample was added; the method needs calibration data.", [&] { (void)seen.matrix(); }},
+      {errc::shape, "compress::dequantize: dst is 3 x 2, the weights 2 x 3; they must be equal.", [&] { dequantize(q, row_major(y, 3, 2)); }},
+      {errc::shape, "output_error: the weights are 3 x 2, the quantized ones 2 x 3, the Hessian 3 wide; they must fit.", [&] { output_error(other, q, h); }},
+      {errc::shape, "adaround: the Hessian is 2 x 2, the weights have 3 inputs; they must be equal.", [&] { adaround(w, small, grid); }},
+      {errc::argument, "adaround: iterations is 0 and learning_rate 3e-2; both must be positive.", [&] { adaround(w, h, grid, {.iterations = 0}); }},
+      {errc::shape, "awq: the weights have 3 inputs, the activations 2 channels, the Hessian 3 rows; they must be equal.", [&] { awq(w, two, h, grid); }},
+      {errc::argument, "awq: steps is 0; it must be at least 1.", [&] { awq(w, three, h, grid, {.steps = 0}); }},
+      {errc::argument, "awq: mean|x| of channel 1 is NaN; it must be finite and not negative.", [&] { awq(w, view(nan3), h, grid); }},
+      {errc::argument, "hqq: p is 2, beta 10, kappa 1.01, iterations 20; p must be above 0 and at most 1, beta positive, kappa at least 1, iterations not negative.",
+       [&] { hqq(w, {.symmetric = false}, {.p = 2}); }},
+  });
+  CHECK(seen.samples() == 0);
+  for (float v : y) CHECK(v == 7.0f);
+  for (index_t i = 0; i < 6; ++i) CHECK(q.codes[i] == round_to_nearest(w, grid).codes[i]);
 }

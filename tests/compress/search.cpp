@@ -1,4 +1,5 @@
 // Codebooks, 8-bit optimizer states, narrow accumulators, bit allocation, sensitivity, adaptive widths.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 #include "support.hpp"
 
@@ -8,6 +9,7 @@
 #include <quern/compress/codebook.hpp>
 #include <quern/compress/mixed_precision.hpp>
 #include <quern/compress/sensitivity.hpp>
+#include <quern/compress/latency.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -247,4 +249,55 @@ TEST_CASE("the adaptive width is the least that meets the target, and its predic
   std::vector<float> const zeros(10), bad = {1, NAN};
   CHECK(choose_width(view(zeros), 100).bits == 2);
   CHECK(refusal([&] { choose_width(view(bad), 10); }).find("1 of 2 values") != std::string::npos);
+}
+
+TEST_CASE("codebooks, accumulators, optimizers, choices and latencies: options that are refused", "[errors][compress]") {
+  using namespace compress;
+  float const w6[6] = {1, 2, 3, 4, 5, 6}, nan3[3] = {1, NAN, 2};
+  float bias[3] = {7, 7, 7};
+  matrix_view<float const> const w = row_major(w6, 2, 3), other = row_major(w6, 3, 2);
+  vector_view<float const> const three{w6, 3, 1}, two{w6, 2, 1}, missing{nullptr, 3, 1};
+  vector_view<float> const bias3 = view(bias);
+  weight_grid const grid{};
+  quantized_weights const q = round_to_nearest(w, grid);
+  quantized_weights real_zero = q;
+  real_zero.zeros[1] = 0.5f;
+  std::vector<std::vector<double>> const one_layer{{1.0}}, two_layers{{1.0}, {2.0}};
+  int calls = 0;
+  auto const product = [&](auto, auto) { ++calls; };
+  refuse_all({
+      {errc::argument, "k_means: k is 0; it must be 1 to 65536.", [&] { k_means(three, 0); }},
+      {errc::argument, "k_means: value 1 is NaN; all of them must be finite.", [&] { k_means(view(nan3), 2); }},
+      {errc::argument, "lloyd_max: k is 5000; it must be 1 to 4096.", [] { lloyd_max(calibrate::gaussian{}, 5000); }},
+      {errc::argument, "quantize_with_codebooks: levels is 257; it must be 1 to 256.", [&] { quantize_with_codebooks(w, 257); }},
+      {errc::argument, "prove_accumulator: inputs are 1 to 2; 0 must be among them.", [&] { prove_accumulator(q, {1, 2}); }},
+      {errc::argument, "prove_accumulator: zero (1, 0) is no integer; such weights have no integer sum.", [&] { prove_accumulator(real_zero, {0, 2}); }},
+      {errc::argument, "project_to_accumulator: accumulator_bits is 3; it must be 4 to 48.", [&] { project_to_accumulator(w, grid, {0, 255}, 3); }},
+      {errc::argument, "project_to_accumulator: inputs are 0 to 0; 0 and something else must be among them.", [&] { project_to_accumulator(w, grid, {0, 0}, 16); }},
+      {errc::argument, "adam8: size is -1; it must not be negative.", [] { adam8 a(-1); }},
+      {errc::argument, "adam8: learning_rate 0, beta1 9e-1, beta2 9.99e-1, epsilon 1e-8; rates must be positive and betas in [0, 1).", [] { adam8 a(3, {.learning_rate = 0}); }},
+      {errc::shape, "adam8::step: 3 parameters and 2 gradients, the optimizer was made for 3.", [&] { adam8 a(3); a.step(bias3, two); }},
+      {errc::argument, "adam8::step: gradient 1 is NaN; skip such steps, or scale the loss.", [&] { adam8 a(3); a.step(bias3, view(nan3)); }},
+      {errc::shape, "choices: there are 1 layers of losses and 2 of costs.", [&] { choices({8}, one_layer, two_layers); }},
+      {errc::shape, "choices: layer 0 has 1 losses and 1 costs for 2 widths.", [&] { choices({4, 8}, one_layer, one_layer); }},
+      {errc::argument, "sensitivity: layer 0 at 4 bits measures NaN; a measure must be finite.", [] { sensitivity(1, {4}, [](int, int) { return std::nan(""); }); }},
+      {errc::argument, "hessian_trace: size is 3 and probes 0; both must be positive.", [&] { hessian_trace(3, 0, 1, product); }},
+      {errc::shape, "output_kl: there are 3 reference logits and 2 quantized ones; they must be equal, and some.", [&] { output_kl(three, two); }},
+      {errc::argument, "output_kl: logit 1 is not finite.", [&] { output_kl(three, view(nan3)); }},
+      {errc::shape, "output_kl: there are 2 reference rows and 3 quantized ones; they must be equal, and some.", [&] { output_kl(w, other); }},
+      {errc::argument, "pareto_front: layer 1 has no choice; it needs at least one.", [] { pareto_front({{{8, 1, 1}}, {}}); }},
+      {errc::argument, "pareto_front: layer 0 has a choice with cost -1 and loss 2; both must be finite, the cost not negative.", [] { pareto_front({{{8, -1, 2}}}); }},
+      {errc::capacity, "pareto_front: 1 partial solutions times 2 choices of layer 0 exceed max_states = 1; round the costs to a coarser unit.",
+       [] { pareto_front({{{8, 1, 2}, {4, 1, 3}}}, 1); }},
+      {errc::argument, "allocate_bits: the budget is 1, but the cheapest choice of every layer together costs 3; no allocation fits.",
+       [] { allocate_bits({{{8, 3, 2}}}, 1); }},
+      {errc::argument, "choose_width: widths are 8 to 4; they must rise and be 2 to 16.", [&] { choose_width(three, 30, {.min_bits = 8, .max_bits = 4}); }},
+      {errc::null, "choose_width: x is null, but has 3 values.", [&] { choose_width(missing, 30); }},
+      {errc::argument, "choose_width: x has stride 2; it must be 1.", [&] { choose_width({w6, 3, 2}, 30); }},
+      {errc::argument, "choose_width: 1 of 3 values are NaN or infinite; all must be finite.", [&] { choose_width(view(nan3), 30); }},
+      {errc::argument, "measure_latency: weight_bits is 1; it must be 2 to 8.", [] { measure_latency({1, 8, 8}, 1); }},
+      {errc::argument, "measure_latency: the shape is 1 x 0 x 8; sizes must be positive.", [] { measure_latency({1, 0, 8}, 8); }},
+  });
+  for (float b : bias) CHECK(b == 7.0f);
+  CHECK(calls == 0);
 }

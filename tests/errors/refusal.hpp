@@ -5,7 +5,9 @@
 
 #include "support/catch.hpp"
 
+#include <functional>
 #include <string>
+#include <vector>
 
 template <class Call>
 void refuses(quern::errc code, char const* words, Call&& call) {
@@ -18,4 +20,14 @@ void refuses(quern::errc code, char const* words, Call&& call) {
     return;
   }
   FAIL("not refused: " << words);
+}
+
+/// A table of them. std::function keeps the compiler from expanding dozens of calls into one test case.
+struct refused {
+  quern::errc code;
+  char const* words;
+  std::function<void()> call;
+};
+inline void refuse_all(std::vector<refused> const& all) {
+  for (refused const& r : all) refuses(r.code, r.words, r.call);
 }

@@ -1,4 +1,5 @@
 // fake_quantize is dequantize(quantize(x)), bit for bit, for every scheme, granularity, rounding mode, form and stride.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 #include "support/isas.hpp"
 
@@ -177,4 +178,18 @@ TEST_CASE("fake quantization refuses what quantize refuses, before it writes", "
   CHECK_THROWS_AS(fake_quantize(matrix_view<float const>{x.data(), -1, -1, -1, 1}, params<symmetric<>>{.scale = 1}, matrix_view<float>{y.data(), -1, -1, -1, 1}), error);
   CHECK(y == std::vector<float>(10, 7.0f));
   CHECK(fake_quantize(vector_view<float const>{}, params<symmetric<>>{}, vector_view<float>{}) == conversion_counts{});
+}
+
+TEST_CASE("fake_quantize: shapes", "[errors][train]") {
+  using namespace train;
+  float x[6] = {}, y[6] = {7.0f, 7.0f, 7.0f, 7.0f, 7.0f, 7.0f};
+  params<symmetric<>> const p{.scale = 1.0f};
+  vector_view<float> const dst{y, 3, 1};
+  refuse_all({
+      {errc::shape, "fake_quantize: x is 2 x 3, y 3 x 2; they must be equal.", [&] { fake_quantize(row_major(x, 2, 3), p, row_major(y, 3, 2)); }},
+      {errc::shape, "fake_quantize: x has 6 values, y 3; they must be equal.", [&] { fake_quantize(view(x), p, dst); }},
+      {errc::shape, "fake_quantize: x is 1 x 1 x 2 x 3, y 1 x 2 x 1 x 3; they must be equal and without gaps.",
+       [&] { fake_quantize(nhwc(x, 1, 1, 2, 3), p, nhwc(y, 1, 2, 1, 3)); }},
+  });
+  for (float v : y) CHECK(v == 7.0f);
 }

@@ -1,4 +1,5 @@
 // Gradients against finite differences of the function that each estimator claims to differentiate, away from its kinks.
+#include "errors/refusal.hpp"
 #include "support/catch.hpp"
 
 #include <quern/train/batch_norm.hpp>
@@ -202,4 +203,25 @@ TEST_CASE("injected noise has the variance of rounding and stays within the code
   }
   CHECK(static_cast<double>(changed) / n == Approx(0.3).margin(0.01));
   CHECK(refusal([&] { quantize_some(view(x), p, view(y), 1.5, 9); }).find("share is 1.5") != std::string::npos);
+}
+
+TEST_CASE("gradients and folding refuse shapes, ranges and variances that do not fit", "[errors][train]") {
+  using namespace train;
+  float y[6] = {7.0f, 7.0f, 7.0f, 7.0f, 7.0f, 7.0f}, ones[] = {1.0f, 1.0f, 1.0f}, negative[] = {1.0f, -2.0f, 1.0f};
+  vector_view<float const> const three{ones, 3, 1}, two{ones, 2, 1};
+  vector_view<float> const dst{y, 3, 1}, short_dst{y, 2, 1};
+  batch_norm const good{three, three}, wrong{three, three, {}, two}, dead{three, view(negative)};
+  refuse_all({
+      {errc::shape, "fold_batch_norm: there are 2 biases for 3 outputs; they must be equal.", [&] { fold_batch_norm(row_major(y, 3, 2), short_dst, good); }},
+      {errc::shape, "fold_batch_norm: the normalization has 3 means, 3 variances, 0 gains and 2 shifts for 3 channels; they must be equal (gain and shift may be empty).",
+       [&] { fold_batch_norm(row_major(y, 3, 2), dst, wrong); }},
+      {errc::argument, "fold_batch_norm: variance + epsilon of channel 1 is -1.99999", [&] { fold_batch_norm(row_major(y, 3, 2), dst, dead); }},
+      {errc::shape, "fold_for_training: there are 2 biases for 3 channels; they must be equal.", [&] { fold_for_training(good, three, three, two); }},
+      {errc::shape, "update_running: 3 running values, 2 of the batch; they must be equal.", [&] { update_running(dst, two); }},
+      {errc::shape, "pact: x has 3 values, dy 2, dx 3; they must be equal.", [&] { pact(three, 1.0f, two, dst); }},
+      {errc::null, "pact: dy is null, but 3 values are to be read.", [&] { pact(three, 1.0f, {nullptr, 3, 1}, dst); }},
+      {errc::argument, "pact: alpha is 0; it must be finite and positive.", [&] { pact(three, 0.0f, three, dst); }},
+      {errc::argument, "learned_range: the range is 5e-1 to 2; it must be finite, not empty, and hold 0.", [&] { learned_range(three, {0.5f, 2.0f}, three, dst); }},
+  });
+  for (float v : y) CHECK(v == 7.0f);
 }

@@ -26,9 +26,15 @@ QUERN_INLINE void observe_widen(float const* at, observe_f64& wide) {
 /// What is known of the lanes of one register.
 struct observe_register {
   observe_f32 least, most;
-  observe_i32 largest = {};
-  observe_f64 sum_low = {}, sum_high = {}, squares_low = {}, squares_high = {};
+  observe_i32 largest;
+  observe_f64 sum_low, sum_high, squares_low, squares_high;
 
+  // GCC 12 does not survive initializers of vector members without optimization.
+  QUERN_INLINE void start(float first) {
+    least = most = first - observe_f32{};
+    largest = observe_i32{};
+    sum_low = sum_high = squares_low = squares_high = observe_f64{};
+  }
   QUERN_INLINE void see(float const* at) {
     observe_f32 v;
     __builtin_memcpy(&v, at, sizeof v);
@@ -70,7 +76,7 @@ struct observe_state {
   observe_register a, b, c, d;
 
   QUERN_INLINE explicit observe_state(float first) {
-    a.least = a.most = first - observe_f32{};
+    a.start(first);
     b = c = d = a;
   }
   QUERN_INLINE void see(float const* at) {
@@ -100,7 +106,7 @@ inline std::int32_t observe_finite(float const* data, index_t n, quern::calibrat
 struct observe_extent {
   struct lane {
     observe_f32 least, most;
-    observe_i32 largest = {};
+    observe_i32 largest;
 
     QUERN_INLINE void see(float const* at) {
       observe_f32 v;
@@ -112,7 +118,10 @@ struct observe_extent {
     }
   } one;
 
-  QUERN_INLINE explicit observe_extent(float first) { one.least = one.most = first - observe_f32{}; }
+  QUERN_INLINE explicit observe_extent(float first) {
+    one.least = one.most = first - observe_f32{};
+    one.largest = observe_i32{};
+  }
   QUERN_INLINE void see(float const* at) {
 #pragma GCC unroll 4
     for (int s = 0; s < observe_steps; ++s) one.see(at + s * observe_lanes);
@@ -190,8 +199,10 @@ struct observe_bins {
   observe_i32 limit;
   observe_f32 scale;
 
-  QUERN_INLINE observe_bins(float to_bins, std::int32_t limit_, std::int32_t half)
-      : tables(half, 3 * half, 4 * half), limit(limit_ - observe_i32{}), scale(to_bins - observe_f32{}) {}
+  QUERN_INLINE observe_bins(float to_bins, std::int32_t limit_, std::int32_t half) : tables(half, 3 * half, 4 * half) {
+    limit = limit_ - observe_i32{};
+    scale = to_bins - observe_f32{};
+  }
   template <class Index>
   QUERN_INLINE void find(float const* at, int step, Index* to) const {
     observe_f32 v;
@@ -207,9 +218,13 @@ struct observe_histc {
   observe_f32 low, high, span, count;
   observe_i32 last;
 
-  QUERN_INLINE observe_histc(float low_, float high_, std::int32_t bins, std::int32_t table)
-      : tables(0, table, 2 * table), low(low_ - observe_f32{}), high(high_ - observe_f32{}), span(high - low),
-        count(static_cast<float>(bins) - observe_f32{}), last(bins - 1 - observe_i32{}) {}
+  QUERN_INLINE observe_histc(float low_, float high_, std::int32_t bins, std::int32_t table) : tables(0, table, 2 * table) {
+    low = low_ - observe_f32{};
+    high = high_ - observe_f32{};
+    span = high - low;
+    count = static_cast<float>(bins) - observe_f32{};
+    last = bins - 1 - observe_i32{};
+  }
   template <class Index>
   QUERN_INLINE void find(float const* at, int step, Index* to) const {
     observe_f32 v;
@@ -231,8 +246,11 @@ struct observe_magnitudes {
   observe_f32 width, high, middle, low, inverse;
   observe_i32 limit, last;
 
-  QUERN_INLINE observe_magnitudes(float w, std::int32_t limit_, std::int32_t last_, std::int32_t table)
-      : tables(0, table, 2 * table), width(w - observe_f32{}), inverse(1 / w - observe_f32{}), limit(limit_ - observe_i32{}), last(last_ - observe_i32{}) {
+  QUERN_INLINE observe_magnitudes(float w, std::int32_t limit_, std::int32_t last_, std::int32_t table) : tables(0, table, 2 * table) {
+    width = w - observe_f32{};
+    inverse = 1 / w - observe_f32{};
+    limit = limit_ - observe_i32{};
+    last = last_ - observe_i32{};
     high = (observe_f32)((observe_i32)width & -65536);
     middle = (observe_f32)((observe_i32)(width - high) & -65536);
     low = width - high - middle;
@@ -341,9 +359,13 @@ inline void observe_absolute(float const* data, index_t n, double width, std::ui
 
 /// The error of quantizing to kept = clamp(round(x / scale) + zero) and back, of float as dequantize gives it; sums by element index mod 16.
 struct observe_error_register {
-  observe_f64 errors_low = {}, errors_high = {}, squares_low = {}, squares_high = {};
-  observe_i32 clipped = {}, largest = {};
+  observe_f64 errors_low, errors_high, squares_low, squares_high;
+  observe_i32 clipped, largest;
 
+  QUERN_INLINE void start() {
+    errors_low = errors_high = squares_low = squares_high = observe_f64{};
+    clipped = largest = observe_i32{};
+  }
   QUERN_INLINE void see(float const* at, quern::calibrate::detail::observed_grid const& g) {
     constexpr float shift = 12582912.0f, most = 4194304.0f;  // 1.5 * 2^23: adding it rounds what is below 2^22 half to even
     observe_f32 v, step = g.scale - observe_f32{};
@@ -394,6 +416,8 @@ struct observe_error_register {
 /// n a multiple of 16; `out` fresh. It means nothing unless out.largest is of a finite number.
 inline void observe_errors(float const* data, index_t n, quern::calibrate::detail::observed_grid const& g, quern::calibrate::detail::observed_error& out) {
   observe_error_register a, b, c, d;
+  a.start();
+  b = c = d = a;
   for (index_t i = 0; i < n; i += 16) {
     a.see(data + i, g);
     if constexpr (observe_steps > 1) b.see(data + i + observe_lanes, g);
