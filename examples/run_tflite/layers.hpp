@@ -70,10 +70,10 @@ class layer_maker {
       case op::prelu: prelu(); break;
       case op::hard_swish: hard_swish(); break;
       case op::gelu: o.o.approximate ? real_function(real_functions::gelu_tanh) : real_function(real_functions::gelu); break;
-      case op::exp: real_function(real_functions::exp); break;
-      case op::rsqrt: real_function(real_functions::rsqrt); break;
+      case op::exp: exponential(); break;
+      case op::rsqrt: one_operand(fixed_point::inverse_sqrt<Rescale>::make(affine(in(0)), affine(out()), type_limits(out()))); break;
       case op::elu: real_function(real_functions::elu); break;
-      case op::abs: real_function([](double x) { return x < 0 ? -x : x; }); break;
+      case op::abs: one_operand(fixed_point::absolute<Rescale>::make(affine(in(0)), affine(out()), type_limits(out()))); break;
       case op::l2_normalization: l2_normalization(); break;
       case op::quantize: quantize(); break;
       case op::dequantize: dequantize(); break;
@@ -528,6 +528,13 @@ class layer_maker {
     if (in(0).type != element::i8 || out().type != element::i8) refuse_types();
     auto const table = std::make_shared<byte_table<std::int8_t, std::int8_t>>(make_table<std::int8_t, std::int8_t>(affine(in(0)), affine(out()), f));
     one_operand([table](std::int8_t x) { return (*table)(x); });
+  }
+  void exponential() {
+    if (in(0).type != element::i16 || out().type != element::i16) return real_function(real_functions::exp);
+    auto const x = affine(in(0)), y = affine(out());
+    auto const table = std::make_shared<fixed_point::interpolated_table>(fixed_point::interpolated_table::make(
+        x.scale, x.zero_point, y.scale, y.zero_point, [](float v) { return static_cast<float>(exp_of(static_cast<double>(v))); }));
+    one_operand([table](std::int16_t v) { return (*table)(v); });
   }
   void sigmoid(fixed_point::sigmoid_kind kind) {
     scaled(in(0));

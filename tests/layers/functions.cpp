@@ -54,6 +54,10 @@ TEST_CASE("tables of real functions are correctly rounded", "[layers]") {
   auto const rsqrt = make_table<std::int8_t, std::int8_t>({0.1f, -10}, {0.05f, -128}, real_functions::rsqrt);
   CHECK(rsqrt(-10) == 127);  // infinite: saturated
   CHECK(rsqrt(-11) == -128);  // not a number: the zero point
+  // TFLite's arithmetic is within a code of it: 12 bits of the root, two roundings.
+  auto const fixed = fixed_point::inverse_sqrt<>::make({0.1f, -10}, {0.05f, -128}, {-128, 127});
+  for (int q = -10; q < 128; ++q) REQUIRE(std::abs(fixed(q) - rsqrt(static_cast<std::int8_t>(q))) <= 1);
+  CHECK(fixed(-11) == -128);
   for (int q = -9; q < 128; ++q) REQUIRE(rsqrt(static_cast<std::int8_t>(q)) == nearest(1 / std::sqrt(static_cast<long double>(0.1f) * (q + 10)), 0.05f, -128, -128, 127));
 }
 

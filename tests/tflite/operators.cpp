@@ -4,6 +4,7 @@
 #include "network.hpp"
 #include "schema_generated.h"
 
+#include <cmath>
 #include <cstring>
 
 using namespace run_tflite;
@@ -121,6 +122,14 @@ TEST_CASE("operators give the specification's vectors", "[tflite]") {
   CHECK(run(write(19, {{{3}, i8, 0.5f, 3}, {{3}, i8, 0.5f, 3}}), {{-9, 3, 9}}) == numbers{3, 3, 9});
   CHECK(run(write(14, {{{3}, i8, 0.1f}, {{3}, i8, 1.0f / 256, -128}}), {{-128, 0, 127}}) == numbers{-128, 0, 127});
   CHECK(run(write(1, {{{1, 1, 2, 1}, i8}, {{1, 1, 1, 1}, i8}}, 1, file::Options_PoolOptions, made(file::CreatePoolOptions, 1, 1, 1, 2, 1, 0)), {{-1, -2}}) == numbers{-2});
+  CHECK(run(write(101, {{{4}, i8, 0.5f, 3}, {{4}, i8, 0.5f, -4}}), {{-128, 3, 2, 127}}) == numbers{127, -4, -3, 120});
+  CHECK(run(write(101, {{{4}, i16, 0.5f}, {{4}, i16, 1}}), {{-32768, -3, 1, 7}}) == numbers{16384, 2, 1, 4});  // ties up, as products of TFLite
+  CHECK(run(write(76, {{{5}, i8, 1, -3}, {{5}, i8, 1.0f / 64, -60}}), {{-3, -2, -1, 1, 97}}) == numbers{127, 4, -15, -28, -54});
+  CHECK(run(write(76, {{{3}, i16, 0.25f}, {{3}, i16, 1.0f / 1024}}), {{0, 4, 400}}) == numbers{32767, 1024, 102});
+  {
+    auto const e = run(write(47, {{{3}, i16, 1.0f / 32768}, {{3}, i16, 3.0f / 32768}}), {{-32768, 0, 32767}});
+    for (std::size_t k = 0; k < 3; ++k) CHECK(std::abs(static_cast<double>(e[k]) - std::exp(static_cast<double>(k) - 1) / 3 * 32768) < 2.5);
+  }
   CHECK(run(write(40, {{{1, 4}, i8}, {{1}, i32, 0, 0, {1}}, {{1, 1}, i8}}), {{1, 2, 3, 6}}) == numbers{3});
   CHECK(run(write(74, {{{2, 2}, i16}, {{1}, i32, 0, 0, {0}}, {{1, 2}, i16}}), {{100, 2, -3, 6}}) == numbers{97, 8});
   CHECK(run(write(114, {{{2}, i16, 0.25f}, {{2}, i32, 0.125f}}), {{-5, 3000}}) == numbers{-10, 6000});

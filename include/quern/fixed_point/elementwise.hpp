@@ -98,6 +98,23 @@ struct requantize {
   }
 };
 
+/// y = clamp(rescale(|x - zx|) + zero_point), scale Sx / So in double; equal scales rescale nothing. TFLite's ABS.
+template <class Rescale = rescale::gemmlowp_double>
+struct absolute {
+  std::int32_t src_zero_point = 0, zero_point = 0;
+  typename Rescale::parameters dst{};
+  bool rescales = false;
+  limits clamped{};
+
+  QUERN_INLINE static constexpr absolute make(affine x, affine y, limits l) {
+    return {x.zero_point, y.zero_point, Rescale::from_real(static_cast<double>(x.scale) / static_cast<double>(y.scale)), x.scale != y.scale, l};
+  }
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t x) const noexcept {
+    std::int32_t const v = x < src_zero_point ? src_zero_point - x : x - src_zero_point;
+    return placed(rescales ? Rescale::apply(v, dst) : v, zero_point, clamped);
+  }
+};
+
 /// y = clamp(rescale(x - zx, x >= zx ? Sx/So : alpha Sx/So) + zero_point); both scales are float32 quotients. alpha may be negative.
 template <class Rescale = rescale::gemmlowp_double>
 struct leaky_relu {

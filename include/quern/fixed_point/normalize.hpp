@@ -1,6 +1,7 @@
-// normalize.hpp — TFLite's integer mean and sum, L2 normalization and layer normalization, and the average of a pool.
+// normalize.hpp — TFLite's integer mean and sum, L2 normalization and layer normalization, the average of a pool, and
+// 1 / sqrt.
 //
-// Sources: tensorflow/lite/kernels/internal/reference/{reduce.h,integer_ops/l2normalization.h,integer_ops/pooling.h},
+// Sources: tensorflow/lite/kernels/elementwise.cc, tensorflow/lite/kernels/internal/reference/{reduce.h,integer_ops/l2normalization.h,integer_ops/pooling.h},
 // tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc (PortableApplyLayerNorm).
 #pragma once
 
@@ -40,6 +41,26 @@ struct reduction {
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t sum) const noexcept {
     std::int32_t const centred = wrap32(sum - src_zero_point * count);
     return static_cast<std::int32_t>(clamp<std::int64_t>(static_cast<std::int64_t>(Rescale::apply(centred, dst)) + zero_point, clamped.min, clamped.max));
+  }
+};
+
+/// y = clamp(rescale(rescale(1, 2^20 / sqrt(x - zx)), 2^-20 / (sqrt(Sx) Sy)) + zero_point), the largest code at x = zx: TFLite's RSQRT.
+/// Below zx, where TFLite stops, the zero point.
+template <class Rescale = rescale::gemmlowp_double>
+struct inverse_sqrt {
+  std::int32_t src_zero_point = 0, zero_point = 0;
+  rescale::multiplier_shift dst{};
+  limits clamped{};
+
+  QUERN_INLINE static constexpr inverse_sqrt make(affine x, affine y, limits l) {
+    return {x.zero_point, y.zero_point, rescale::quantize_multiplier(1.0 / (sqrt_of(static_cast<double>(x.scale)) * static_cast<double>(y.scale))), l};
+  }
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t x) const noexcept {
+    std::int32_t const v = x - src_zero_point;
+    if (v <= 0) return v == 0 ? clamped.max : zero_point;
+    auto const inverse = inverse_sqrt_multiplier(v, -1);
+    std::int32_t const scaled = Rescale::apply(1, {inverse.multiplier, inverse.shift + 20});
+    return placed(Rescale::apply(scaled, {dst.multiplier, dst.shift - 20}), zero_point, clamped);
   }
 };
 
