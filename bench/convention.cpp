@@ -2,7 +2,8 @@
 //
 //     convention/<name>/<isa>/gemm-u8s8-u8/<m>x<n>x<k>/threads:1              scales one a column
 //     convention/rescale_<name>/<isa>/gemm-u8s8-u8/<m>x<n>x<k>/threads:1      the arithmetics of rescale/rescales.hpp by themselves
-//     convention/<name>/<isa>/quantize-f32-u8/<elements>/threads:1
+//     convention/<name>/<isa>/quantize-f32-u8/<elements>/threads:1             no value saturates
+//     convention/<name>/<isa>/quantize-f32-u8-saturating/<elements>/threads:1  one in 500 does
 //
 // "peak" of a product is that of epilogue<to_real>, measured beside it ("float"), so that "share" is what the arithmetic leaves of its
 // speed. Every result is compared with the convention's definition of one element in the same place.
@@ -115,22 +116,23 @@ void register_convention(isa i) {
          }});
   }
   for (index_t n : {1 << 12, 1 << 16, 1 << 20})
-    add({.name = convention_name(C::name, i, "quantize-f32-u8/" + std::to_string(n)),
-         .bytes = 5.0 * static_cast<double>(n),
-         .prepare = [=](check& c) -> body {
-           auto x = std::make_shared<buffer<float>>(random_reals(n, -4.0f, 4.0f, 3));
-           auto y = std::make_shared<buffer<std::uint8_t>>(n);
-           convention::affine const p{0.03125f, std::is_same_v<C, convention::model_optimizer> ? 0 : 128};
-           auto const run = [=] { quantize_as<C, u8>(vector_view<float const>{x->data(), n, 1}, p, view(*y), i); };
-           run();
-           buffer<std::uint8_t> expected(n);
-           for (index_t k = 0; k < n; ++k) expected[k] = C::template quantize<u8>((*x)[k], p);
-           c.compare(y->data(), expected.data(), n);
-           return [=] {
+    for (bool saturating : {false, true})
+      add({.name = convention_name(C::name, i, quantize_name(n, saturating)),
+           .bytes = 5.0 * static_cast<double>(n),
+           .prepare = [=](check& c) -> body {
+             auto x = std::make_shared<buffer<float>>(quantize_reals(n, saturating));
+             auto y = std::make_shared<buffer<std::uint8_t>>(n);
+             convention::affine const p{0.03125f, std::is_same_v<C, convention::model_optimizer> ? 0 : 128};
+             auto const run = [=] { quantize_as<C, u8>(vector_view<float const>{x->data(), n, 1}, p, view(*y), i); };
              run();
-             keep(y->data());
-           };
-         }});
+             buffer<std::uint8_t> expected(n);
+             for (index_t k = 0; k < n; ++k) expected[k] = C::template quantize<u8>((*x)[k], p);
+             c.compare(y->data(), expected.data(), n);
+             return [=] {
+               run();
+               keep(y->data());
+             };
+           }});
 }
 
 void register_conventions() {

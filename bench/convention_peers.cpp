@@ -1,7 +1,7 @@
 // convention_peers.cpp — PyTorch's and ONNX Runtime's own quantization of the buffers that convention.cpp quantizes.
 //
-//     convention/their_pytorch/<isa>/quantize-f32-u8/<elements>/threads:1       quantize_per_tensor, from python3-torch
-//     convention/their_onnxruntime/<isa>/quantize-f32-u8/<elements>/threads:1   QuantizeLinear, from onnxruntime-node
+//     convention/their_pytorch/<isa>/quantize-f32-u8[-saturating]/<elements>/threads:1       quantize_per_tensor, from python3-torch
+//     convention/their_onnxruntime/<isa>/quantize-f32-u8[-saturating]/<elements>/threads:1   QuantizeLinear, from onnxruntime-node
 //
 // Both run in their own process, on the same processor, and are timed there (bench/peers); their codes are compared with the
 // convention's. ONNX Runtime is looked for in NODE_PATH and where scripts/oracles installs it. The note tells what a call with one
@@ -22,9 +22,9 @@ std::string quoted(std::string const& s) { return "'" + s + "'"; }
 
 /// Runs `command FOLDER SCALE ZERO_POINT` on x; its codes are checked, its own seconds reported.
 template <class C>
-body peer(check& c, std::string const& command, index_t n) {
+body peer(check& c, std::string const& command, index_t n, bool saturating) {
   convention::affine const p{0.03125f, 128};
-  auto const x = random_reals(n, -4.0f, 4.0f, 3);
+  auto const x = quantize_reals(n, saturating);
   std::filesystem::path const folder = std::filesystem::temp_directory_path() / ("quern_bench_" + std::to_string(std::random_device{}()));
   std::filesystem::create_directory(folder);
   std::ofstream(folder / "x", std::ios::binary).write(reinterpret_cast<char const*>(x.data()), static_cast<std::streamsize>(n * 4));
@@ -55,14 +55,15 @@ void register_peers() {
   std::string const torch = "/usr/bin/python3 " + quoted((here / "peers" / "quantize_pytorch.py").string());
   std::string const ort = "NODE_PATH=" + quoted(modules) + " node " + quoted((here / "peers" / "quantize_onnxruntime.js").string());
   std::string const best = name(isas().back());
-  for (index_t n : {1 << 12, 1 << 16, 1 << 20}) {
-    std::string const operation = "/" + best + "/quantize-f32-u8/" + std::to_string(n) + "/threads:1";
-    double const bytes = 5.0 * static_cast<double>(n);
-    add({.name = "convention/their_pytorch" + operation, .bytes = bytes,
-         .prepare = [=](check& c) { return peer<convention::pytorch>(c, torch, n); }});
-    add({.name = "convention/their_onnxruntime" + operation, .bytes = bytes,
-         .prepare = [=](check& c) { return peer<convention::onnx_runtime>(c, ort, n); }});
-  }
+  for (index_t n : {1 << 12, 1 << 16, 1 << 20})
+    for (bool saturating : {false, true}) {
+      std::string const operation = "/" + best + "/" + quantize_name(n, saturating) + "/threads:1";
+      double const bytes = 5.0 * static_cast<double>(n);
+      add({.name = "convention/their_pytorch" + operation, .bytes = bytes,
+           .prepare = [=](check& c) { return peer<convention::pytorch>(c, torch, n, saturating); }});
+      add({.name = "convention/their_onnxruntime" + operation, .bytes = bytes,
+           .prepare = [=](check& c) { return peer<convention::onnx_runtime>(c, ort, n, saturating); }});
+    }
 }
 QUERN_BENCH_CASES(register_peers);
 

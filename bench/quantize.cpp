@@ -27,26 +27,29 @@ params<Scheme> params_for(index_t count) {
   }
 }
 
-template <class Scheme, class Form>
-void add_quantize(std::string const& what, isa which, index_t rows, index_t cols) {
+/// `limit`: values are within -limit .. limit. From 127.5 scales (118.6) on some saturate: with 119 one in 600.
+template <class Scheme, class Form, class Real = float>
+void add_quantize(std::string const& what, isa which, index_t rows, index_t cols, float limit = 110.0f) {
   using code = typename Scheme::storage;
   index_t const n = rows * cols;
-  double const bytes = 5.0 * static_cast<double>(n);
+  double const bytes = static_cast<double>(sizeof(Real) + 1) * static_cast<double>(n);
   add({.name = "quantize/" + what + "/" + Form::name + "/" + name(which) + "/" + std::to_string(n),
        .bytes = bytes,
        .peak = [bytes] { return memcpy_gbs(bytes); },
        .prepare = [=](check& c) -> body {
-         auto const x = std::make_shared<buffer<float>>(random_reals(n, -110.0f, 110.0f, 1));
+         auto const reals = random_reals(n, -limit, limit, 1);
+         auto const x = std::make_shared<buffer<Real>>(n);
+         for (index_t i = 0; i < n; ++i) (*x)[i] = static_cast<Real>(reals[i]);
          auto const q = std::make_shared<buffer<code>>(n);
          auto const p = std::make_shared<params<Scheme>>(params_for<Scheme>(grid_of<typename Scheme::granularity>(rows, cols).count()));
          auto const run = [=] {
-           quantize<round_to::half_even, Form>(row_major<float const>(x->data(), rows, cols), *p, row_major(q->data(), rows, cols),
+           quantize<round_to::half_even, Form>(row_major<Real const>(x->data(), rows, cols), *p, row_major(q->data(), rows, cols),
                                                {.max_isa = which});
            keep(q->data());
          };
          run();
          buffer<code> expected(n);
-         reference::quantize<Scheme>(row_major<float const>(x->data(), rows, cols), p->view(), row_major(expected.data(), rows, cols),
+         reference::quantize<Scheme>(row_major<Real const>(x->data(), rows, cols), p->view(), row_major(expected.data(), rows, cols),
                                      std::is_same_v<Form, divide> ? reference::form::divide : reference::form::reciprocal);
          c.compare(q->data(), expected.data(), n);
          return run;
@@ -136,8 +139,17 @@ void cases() {
       add_quantize<symmetric<s8>, divide>("s8", which, 1, n);
       add_quantize<asymmetric<u8>, reciprocal>("u8", which, 1, n);
       add_quantize<asymmetric<u8>, divide>("u8", which, 1, n);
+      add_quantize<symmetric<s8>, reciprocal>("s8_saturating", which, 1, n, 119.0f);
+      add_quantize<symmetric<s8>, divide>("s8_saturating", which, 1, n, 119.0f);
+      add_quantize<symmetric<s8>, reciprocal, half>("f16-s8", which, 1, n);
+      add_quantize<symmetric<s8>, divide, half>("f16-s8", which, 1, n);
+      add_quantize<symmetric<s8>, reciprocal, bfloat16>("bf16-s8", which, 1, n);
+      add_quantize<symmetric<s8>, divide, bfloat16>("bf16-s8", which, 1, n);
+      add_quantize<symmetric<s8, per_channel<0>>, reciprocal>("s8_per_row", which, rows, 256);
       add_quantize<symmetric<s8, per_channel<0>>, divide>("s8_per_row", which, rows, 256);
+      add_quantize<symmetric<s8, per_channel<1>>, reciprocal>("s8_per_column", which, rows, 256);
       add_quantize<symmetric<s8, per_channel<1>>, divide>("s8_per_column", which, rows, 256);
+      add_quantize<symmetric<s8, per_group<64>>, divide>("s8_per_group64", which, rows, 256);
       add_dequantize<symmetric<s8>>("s8", which, 1, n);
       add_dequantize<asymmetric<u8>>("u8", which, 1, n);
       add_dequantize<symmetric<s8, per_channel<1>>>("s8_per_column", which, rows, 256);

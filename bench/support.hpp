@@ -114,6 +114,15 @@ inline buffer<float> random_reals(index_t size, float lo, float hi, unsigned see
   return values;
 }
 
+/// What convention.cpp and convention_peers.cpp quantize to u8 with scale 1/32 and zero point 128: with 127.5 steps and more one value in 500.
+inline std::string quantize_name(index_t n, bool saturating) {
+  return std::string("quantize-f32-u8") + (saturating ? "-saturating/" : "/") + std::to_string(n);
+}
+inline buffer<float> quantize_reals(index_t n, bool saturating) {
+  float const limit = saturating ? 4.0f : 3.9f;
+  return random_reals(n, -limit, limit, 3);
+}
+
 /// The processors this process may run on, as it was started.
 int processors();
 

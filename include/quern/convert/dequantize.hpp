@@ -21,7 +21,7 @@ struct dequantize_task {
   index_t rows, cols;
   index_t src_stride, dst_stride;  ///< from row to row
   float const* scales;
-  std::int32_t const* zeros;  ///< for rows null: all 0
+  std::int32_t const* zeros;  ///< null: all 0
   index_t row_scale;
   bool in_place;   ///< dst is src: no element may be read again after it was written
   bool streaming;  ///< dst is written past the caches
@@ -76,20 +76,15 @@ struct part_dequantizer {
       t.row_scale = s.row_scale;
       return dequantize_rectangle(t, false, cap);
     }
-    if (s.col_scale == 1 && s.period >= s.cols && p.zero_points != nullptr) {
+    if (s.col_scale == 1 && s.period >= s.cols) {
       t.scales = p.scales + s.scale;
-      t.zeros = p.zero_points + s.scale;
+      t.zeros = p.zero_points == nullptr ? nullptr : p.zero_points + s.scale;
     } else if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols) {
       kept = s;
-      if (s.col_scale == 1 && s.period >= s.cols) {
-        __builtin_memcpy(scales, p.scales + s.scale, static_cast<std::size_t>(s.cols) * sizeof(float));
-        __builtin_memset(zeros, 0, static_cast<std::size_t>(s.cols) * sizeof(std::int32_t));
-      } else {
-        for (index_t j = 0, k = 0; j < s.cols; ++j) {
-          scales[j] = p.scale(s.scale + k * s.col_scale);
-          zeros[j] = p.zero_point(s.scale + k * s.col_scale);
-          if (++k == s.period) k = 0;
-        }
+      for (index_t j = 0, k = 0; j < s.cols; ++j) {
+        scales[j] = p.scale(s.scale + k * s.col_scale);
+        zeros[j] = p.zero_point(s.scale + k * s.col_scale);
+        if (++k == s.period) k = 0;
       }
     }
     dequantize_rectangle(t, true, cap);

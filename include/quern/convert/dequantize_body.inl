@@ -40,8 +40,9 @@ QUERN_INLINE void dequantize_blocks(Src const* src, Dst* dst, index_t count, ind
   // Written out, as quantize_body.inl says.
   f32s const s0 = one_or_each<Each>(scales, 0), s1 = one_or_each<Each>(scales, 1), s2 = one_or_each<Each>(scales, 2),
              s3 = one_or_each<Each>(scales, 3);
-  i32s const z0 = one_or_each<Each>(zeros, 0), z1 = one_or_each<Each>(zeros, 1), z2 = one_or_each<Each>(zeros, 2),
-             z3 = one_or_each<Each>(zeros, 3);
+  i32s const none = broadcast(std::int32_t{0});
+  i32s const z0 = Shifted ? one_or_each<Each>(zeros, 0) : none, z1 = Shifted ? one_or_each<Each>(zeros, 1) : none,
+             z2 = Shifted ? one_or_each<Each>(zeros, 2) : none, z3 = Shifted ? one_or_each<Each>(zeros, 3) : none;
   for (index_t i = 0; i < count; ++i, src += src_step, dst += dst_step) {
     put<Past>(dst, real_value<Dst, Shifted>(src, z0, s0));
     put<Past>(dst + lanes, real_value<Dst, Shifted>(src + lanes, z1, s1));
@@ -58,7 +59,7 @@ QUERN_NOINLINE void dequantize_few(Src const* src, Dst* dst, index_t n, float co
     Src in[lanes] = {};
     for (index_t k = 0; k < rest; ++k) in[k] = src[j + k];
     f32s const scale = Each ? load_first(scales + j, rest) : broadcast(*scales);
-    i32s const zero = Each ? load_first(zeros + j, rest) : broadcast(*zeros);
+    i32s const zero = zeros == nullptr ? broadcast(std::int32_t{0}) : Each ? load_first(zeros + j, rest) : broadcast(*zeros);
     store_first(dst + j, real_value<Dst, true>(static_cast<Src const*>(in), zero, scale), rest);
   }
 }
@@ -101,6 +102,18 @@ QUERN_NOINLINE void dequantize_rows(quern::detail::dequantize_task<Src, Dst> con
   if (streaming) fence();
 }
 
+namespace inner {
+/// Rows of `n` columns, whole blocks, one row after the other: the CPU foresees what lies side by side.
+template <bool Shifted, bool Past, class Src, class Dst>
+QUERN_NOINLINE void dequantize_whole_columns(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride,
+                                             float const* scales, std::int32_t const* zeros) {
+  constexpr index_t block = 4 * lanes;
+  for (index_t i = 0; i < rows; ++i, src += src_stride, dst += dst_stride)
+    for (index_t j = 0; j < n; j += block)
+      dequantize_blocks<true, Shifted, Past>(src + j, dst + j, 1, block, block, scales + j, zeros + j);
+}
+}  // namespace inner
+
 /// A rectangle with a scale and a zero point for each column.
 template <class Src, class Dst>
 QUERN_NOINLINE void dequantize_columns(quern::detail::dequantize_task<Src, Dst> const& t) {
@@ -109,24 +122,31 @@ QUERN_NOINLINE void dequantize_columns(quern::detail::dequantize_task<Src, Dst> 
   bool const streaming =
       t.streaming && std::is_same_v<Dst, float> &&
       ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride * static_cast<index_t>(sizeof(Dst)))) & 63) == 0;
+  i32s shifts = broadcast(std::int32_t{0});
+  for (index_t j = 0; j < whole && t.zeros != nullptr; j += lanes) shifts = bit_or(shifts, load(t.zeros + j));
+  bool const shifted = any(mask_not(equal(shifts, broadcast(std::int32_t{0}))));
+  index_t const last = t.cols - block;
   for (index_t i = 0; i < t.rows; i += most_rows) {
     index_t const rows = t.rows - i < most_rows ? t.rows - i : most_rows;
     Src const* const src = t.src + i * t.src_stride;
     Dst* const dst = t.dst + i * t.dst_stride;
-    for (index_t j = 0; j < whole; j += block) {
-      if (streaming)
-        inner::dequantize_blocks<true, true, true>(src + j, dst + j, rows, t.src_stride, t.dst_stride, t.scales + j, t.zeros + j);
-      else
-        inner::dequantize_blocks<true, true, false>(src + j, dst + j, rows, t.src_stride, t.dst_stride, t.scales + j, t.zeros + j);
-    }
+    if (streaming && shifted)
+      inner::dequantize_whole_columns<true, true>(src, dst, rows, whole, t.src_stride, t.dst_stride, t.scales, t.zeros);
+    else if (streaming)
+      inner::dequantize_whole_columns<false, true>(src, dst, rows, whole, t.src_stride, t.dst_stride, t.scales, t.zeros);
+    else if (shifted)
+      inner::dequantize_whole_columns<true, false>(src, dst, rows, whole, t.src_stride, t.dst_stride, t.scales, t.zeros);
+    else
+      inner::dequantize_whole_columns<false, false>(src, dst, rows, whole, t.src_stride, t.dst_stride, t.scales, t.zeros);
     if (whole == t.cols) continue;
-    index_t const last = t.cols - block;
-    if (last >= 0 && !t.in_place)  // the rest, in the last whole block
+    if (last >= 0 && !t.in_place && t.zeros != nullptr)  // the rest, in the last whole block
       inner::dequantize_blocks<true, true, false>(src + last, dst + last, rows, t.src_stride, t.dst_stride, t.scales + last, t.zeros + last);
+    else if (last >= 0 && !t.in_place)
+      inner::dequantize_blocks<true, false, false>(src + last, dst + last, rows, t.src_stride, t.dst_stride, t.scales + last, nullptr);
     else
       for (index_t r = 0; r < rows; ++r)
         inner::dequantize_few<true>(src + r * t.src_stride + whole, dst + r * t.dst_stride + whole, t.cols - whole, t.scales + whole,
-                                    t.zeros + whole);
+                                    t.zeros == nullptr ? nullptr : t.zeros + whole);
   }
   if (streaming) fence();
 }
