@@ -346,7 +346,7 @@ QUERN_INLINE counted_blocks count_blocks(Src const* src, Dst* dst, index_t count
     count_within(within, u0, u1, last);
     if (clamps) u0 = min_signed(max_signed(u0, none), last), u1 = min_signed(max_signed(u1, none), last);
     bytes q = Scales::template in_private_order<Src> ? pack_unsigned_private(u0, u1) : pack_unsigned(u0, u1);
-    if constexpr (std::is_signed_v<Dst>) q = add(q, codes.lowest);
+    if (std::is_signed_v<Dst> || clamps) q = add(q, codes.lowest);  // narrow unsigned codes are 1 to 255
     if (past_caches)
       stream(dst, q);
     else
