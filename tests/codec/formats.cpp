@@ -24,19 +24,29 @@ double uniform_01(std::uint64_t index) {  // a fixed, counter-based source: the 
 }
 // Plain N(0, 1), Laplace with b = 1 and t(4): the scales of MX blocks are powers of two, so where the data's scale lies between two of
 // them matters (0.07 dB for MXFP8 on Laplace data of variance 1 instead of 2).
+//
+// One sample from each of n equally likely intervals, in random order: the distribution is met exactly, and only which values meet in a
+// block is left to chance. Four times as many independent samples have three times the spread.
 enum class shape { gauss, laplace, student };
 std::vector<float> samples(shape s, std::size_t n) {
   std::vector<float> x(n);
+  double last = -6;
   for (std::size_t i = 0; i < n; ++i) {
-    double const u = uniform_01(4 * i), v = uniform_01(4 * i + 1), radius = std::sqrt(-2 * std::log(u));
-    double const g = radius * std::cos(2 * pi * v);
-    if (s == shape::gauss) x[i] = static_cast<float>(g);
-    if (s == shape::laplace) x[i] = static_cast<float>((v < 0.5 ? 1 : -1) * -std::log(u));
-    if (s == shape::student) {  // N / sqrt(chi²(4) / 4), chi²(4) = -2 ln(u1 u2)
-      double const chi = -2 * std::log(uniform_01(4 * i + 2) * uniform_01(4 * i + 3));
-      x[i] = static_cast<float>(g / std::sqrt(chi / 4));
+    double const p = (static_cast<double>(i) + uniform_01(2 * i)) / static_cast<double>(n), side = p < 0.5 ? -1 : 1, tail = p < 0.5 ? p : 1 - p;
+    if (s == shape::gauss) {  // Newton's method from the value before
+      for (double step = 1; std::fabs(step) > 1e-9;) {
+        step = (0.5 * std::erfc(-last * std::sqrt(0.5)) - p) * std::sqrt(2 * pi) * std::exp(0.5 * last * last);
+        last -= std::clamp(step, -0.3, 0.3);
+      }
+      x[i] = static_cast<float>(last);
+    } else if (s == shape::laplace) {
+      x[i] = static_cast<float>(side * -std::log(2 * tail));
+    } else {
+      double const a = std::sqrt(4 * p * (1 - p));
+      x[i] = static_cast<float>(side * 2 * std::sqrt(std::max(0.0, std::cos(std::acos(a) / 3) / a - 1)));
     }
   }
+  for (std::size_t i = n; i-- > 1;) std::swap(x[i], x[static_cast<std::size_t>(uniform_01(2 * i + 1) * static_cast<double>(i + 1))]);
   return x;
 }
 
@@ -79,9 +89,10 @@ struct row {
   double got[3];
 };
 
-// The relative error of a variance estimate from n samples is sqrt((kurtosis - 1) / n): 0.006 dB at 1 Mi for Gaussian data. For
-// Student-t(4) the kurtosis is infinite and the spread of seeds is an order of magnitude larger; so is its margin.
-void check_table(std::size_t n, double margin, double student_margin) {
+// 0.033 dB is the largest difference for Gaussian and Laplacian data. The kurtosis of Student-t(4) is infinite, so that the table, made of
+// independent samples, has errors of its own there: from 1 Mi to 4 Mi intervals MXFP8 e4m3 stays 0.052 dB below it and int8 in blocks of
+// 4096, which a block's largest value decides, 0.12 and 0.10.
+void check_table(std::size_t n) {
   row rows[] = {{"int8 block 4096", 8.01, {41.24, 36.82, 31.68}, {}},  {"int8 block 128", 8.25, {43.80, 40.97, 39.35}, {}},
                 {"int8 block 32", 9.0, {45.45, 43.44, 42.74}, {}},     {"Q8_0-like", 8.5, {45.44, 43.44, 42.74}, {}},
                 {"int4 block 128", 4.125, {18.62, 15.90, 14.32}, {}},  {"int4 block 32", 4.5, {20.27, 18.34, 17.65}, {}},
@@ -143,18 +154,16 @@ void check_table(std::size_t n, double margin, double student_margin) {
   for (row const& r : rows)
     for (int s = 0; s < 3; ++s) {
       INFO(r.name << ", distribution " << s << ": " << r.got[s] << " dB, table " << r.want[s]);
-      CHECK(std::fabs(r.got[s] - r.want[s]) < (s == 2 ? student_margin : margin));
+      CHECK(std::fabs(r.got[s] - r.want[s]) < (s < 2 ? 0.05 : &r == rows ? 0.13 : 0.06));
       if (s == 0) CHECK(r.got[s] < 6.0206 * r.bits);  // nothing beats the rate-distortion bound on Gaussian data
     }
 }
 
 }  // namespace
 
-TEST_CASE("block formats have the noise that the table says, within the spread of 1 Mi samples", "[codec][formats]") { check_table(std::size_t{1} << 20, 0.07, 0.25); }
+TEST_CASE("block formats have the noise that the table says", "[codec][formats]") { check_table(std::size_t{1} << 20); }
 
-TEST_CASE("block formats have the noise that the table says, on 4 Mi samples", "[codec][formats][.exhaustive]") {
-  check_table(std::size_t{1} << 22, 0.05, 0.1);
-}
+TEST_CASE("block formats have the noise that the table says: four times the samples", "[codec][formats][.exhaustive]") { check_table(std::size_t{1} << 22); }
 
 TEST_CASE("codecs of blocks: room and scales", "[errors][codec]") {
   using namespace codec;
