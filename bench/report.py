@@ -19,6 +19,8 @@ ISAS = ["amx_int8", "avx512_vnni", "avx512bw", "avx_vnni", "avx2", "sse41", "neo
 # A rival that only has u8 weights answers the same question as u8 x s8.
 SAME_QUESTION = {"u8u8-s32": "u8s8-s32", "u8u8-u8": "u8s8-s8"}
 FLOAT = "f32f32-f32"
+# Topics without rivals, whose names are topic/what/.../size: what the last column's share is of.
+OWN_TOPICS = {"calibrate": "of reading; fake_quantize: of quantize and dequantize; decide: nothing", "compress": "hadamard: of memcpy, level by level"}
 
 
 def git(*arguments):
@@ -96,7 +98,9 @@ def cases_of(result):
     for entry in result["benchmarks"]:
         if entry.get("error_occurred") or entry.get("run_type") == "aggregate":
             continue
-        if re.fullmatch(r"[^/]+/[^/]+/[^/]+/.+/threads:\d+", entry["name"]) and entry["name"].count("/") >= 5:
+        if entry["name"].split("/")[0] in OWN_TOPICS:
+            other.append(entry)
+        elif re.fullmatch(r"[^/]+/[^/]+/[^/]+/.+/threads:\d+", entry["name"]) and entry["name"].count("/") >= 5:
             cases.append(Case(entry))
         else:
             other.append(entry)
@@ -155,6 +159,26 @@ def tables(cases, peaks):
             if inexact:
                 print("  * more than 0.1 % of its results are wrong")
     return ours
+
+
+def own_tables(entries):
+    """One table for each topic of OWN_TOPICS; returns the entries of other topics."""
+    for topic, share_of in OWN_TOPICS.items():
+        rows = []
+        for e in entries:
+            parts = e["name"].split("/")
+            if parts[0] != topic:
+                continue
+            threads = parts.pop() if parts[-1].startswith("threads:") else "threads:1"
+            size = parts.pop() if re.fullmatch(r"\d+(x\d+)*", parts[-1]) else ""
+            rate = f"{number(e['GB/s'])} GB/s" if e.get("GB/s") else f"{number(e['GOPS'])} GOPS" if e.get("GOPS") else ""
+            rows.append([" ".join(parts[1:]), size + ("" if threads == "threads:1" else f" ({threads})"), f"{e['real_time']:.3g} {e['time_unit']}", rate,
+                         f"{100 * e['share']:.0f} %" if e.get("share") else "", f"WRONG {e['wrong']:.2g}" if e.get("wrong") else ""])
+        if rows:
+            print(f"\n{topic}   (share: {share_of})")
+            keep = [i for i in range(6) if i < 2 or any(row[i] for row in rows)]
+            print_table([["what", "size", "time", "rate", "share", ""][i] for i in keep], [[row[i] for i in keep] for row in rows])
+    return [e for e in entries if e["name"].split("/")[0] not in OWN_TOPICS]
 
 
 def case_order(cases, key):
@@ -331,6 +355,7 @@ def main():
         print("reading   " + ", ".join(f"{size} KiB {number(gbps)} GB/s" for size, gbps in reads))
     cases = [c for c in cases if c.topic != "peak"]
     ours = tables(cases, peaks)
+    other = own_tables(other)
     if other:
         print("\nother cases")
         print_table(["case", "", "time", "rate"], [[e["name"], "", f"{e['real_time']:.4g} {e['time_unit']}",

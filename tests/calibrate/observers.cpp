@@ -14,6 +14,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace quern;
@@ -544,6 +545,46 @@ TEST_CASE("the error of a recommendation is measured as its definition says, on 
       }
     }
   }
+}
+
+TEST_CASE("what merges does not depend on order or threads", "[calibrate][merge]") {
+  std::vector<std::vector<float>> batches;
+  for (unsigned b = 0; b < 24; ++b) batches.push_back(normal(64 * 9 * (1 + b % 5), b, 0.1f + 0.1f * static_cast<float>(b * 7 % 24)));
+  struct all_of_them {
+    histogram h;
+    robust_min_max r;
+    absolute_histogram a = absolute_histogram::spanning(12.0f, 1024);
+    per_channel_observer<histogram> c{9};
+    per_channel_observer<robust_min_max> d{9};
+
+    void observe(std::vector<float> const& x) {
+      auto const columns = row_major<float const>(x.data(), static_cast<index_t>(x.size()) / 9, 9);
+      h.observe(of(x)), r.observe(of(x)), a.observe(of(x)), c.observe_columns(columns), d.observe_columns(columns);
+    }
+    void merge(all_of_them const& o) { h.merge(o.h), r.merge(o.r), a.merge(o.a), c.merge(o.c), d.merge(o.d); }
+    // robust_min_max keeps its batches in the order in which they came; what it answers is what counts
+    bool operator==(all_of_them const& o) const {
+      bool same = saved(h) == saved(o.h) && saved(a) == saved(o.a) && saved(c) == saved(o.c);
+      for (aggregate how : {aggregate::mean, aggregate::median}) {
+        same &= r.range(how) == o.r.range(how);
+        for (index_t i = 0; i < 9; ++i) same &= d[i].range(how) == o.d[i].range(how);
+      }
+      return same;
+    }
+  };
+  all_of_them forward, backward, shares[3];
+  for (auto const& b : batches) forward.observe(b);
+  for (std::size_t i = batches.size(); i-- > 0;) backward.observe(batches[i]);
+  CHECK(forward == backward);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] {
+      for (std::size_t i = t; i < batches.size(); i += 3) shares[t].observe(batches[i]);
+    });
+  for (auto& t : threads) t.join();
+  shares[1].merge(shares[2]);
+  shares[1].merge(shares[0]);
+  CHECK(shares[1] == forward);
 }
 
 TEST_CASE("the exact grid on a histogram finds the theory's step, and nothing proposed is better", "[calibrate][exact_grid]") {
