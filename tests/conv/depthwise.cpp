@@ -108,7 +108,7 @@ TEST_CASE("64 channels at a time: every stride, padding and height of 3 x 3", "[
   numbers random(23);
   for (index_t stride = 1; stride <= 4; ++stride)
     for (index_t size = 1; size <= 5; ++size)
-      for (auto const& p : {valid, same, pad(2, 1, 1, 2), pad(0, 3, 3, 0)}) {
+      for (auto const& p : {valid, same, pad(2, 1, 1, 2), pad(0, 3, 3, 0), pad(4, 5, 6, 5)}) {
         conv_options const o{.stride = {stride, 1 + (stride + size) % 4}, .padding = p};
         compare<std::int8_t, std::int8_t>(random, size % 2 == 0 ? 64 : 150, 1, size, 7 - size, {3, 3, 1}, o, 1 + size % 2, size % 3);
       }

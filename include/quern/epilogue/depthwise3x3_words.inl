@@ -91,7 +91,7 @@ inline void pair_sums(quern::detail::depthwise_image const& s, unsigned char con
       b_low = Dot::add_product(start_low, ab.low, w.column[0].low);
       b_high = Dot::add_product(start_high, ab.high, w.column[0].high);
       c0 = c;
-      if (i < 2 || x + 1 >= whole) continue;
+      if (i < 2 || x + 1 < 0 || x + 1 >= whole) continue;
       // Inside of the image, and every column ends an output.
       for (; x + 1 < whole; ++x, ++i) {
         acc += 2 * lanes;
