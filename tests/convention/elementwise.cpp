@@ -75,3 +75,18 @@ TEST_CASE("sums and products of all pairs of codes equal the convention's elemen
     }
   });
 }
+
+TEST_CASE("products of 16-bit codes beside far zero points, which leave int32, are the convention's elements", "[convention][elementwise]") {
+  std::vector<std::int16_t> a(40), b(40), y(40);
+  for (std::size_t i = 0; i < 40; ++i) a[i] = static_cast<std::int16_t>(i % 2 == 0 ? -32768 + static_cast<int>(i) : 32767), b[i] = static_cast<std::int16_t>(i % 3 == 0 ? 32767 : -32768);
+  shape const s = make_shape(40);
+  affine const pa{0.5f, 32767}, pb{1.0f, 32767}, py{0x1p16f, -3};
+  auto const f = convention::pytorch::mul<s16>(pa, pb, py);
+  auto const g = convention::onnx_runtime::mul<s16>(pa, pb, py);
+  support::for_each_isa([&](isa) {
+    mul<convention::pytorch>(nd<std::int16_t const>(a.data(), s), pa, nd<std::int16_t const>(b.data(), s), pb, nd(y.data(), s), py);
+    for (std::size_t i = 0; i < 40; ++i) REQUIRE(y[i] == f(a[i], b[i]));
+    mul<convention::onnx_runtime>(nd<std::int16_t const>(a.data(), s), pa, nd<std::int16_t const>(b.data(), s), pb, nd(y.data(), s), py);
+    for (std::size_t i = 0; i < 40; ++i) REQUIRE(y[i] == g(a[i], b[i]));
+  });
+}

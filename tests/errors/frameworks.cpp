@@ -73,6 +73,22 @@ TEST_CASE("ONNX: shapes, axes, blocks, scales and memory", "[errors][onnx]") {
   refuses(errc::shape, "a has 3 scales; there must be one, or 4", [&] { onnx::qlinear_matmul(codes(square), {vector_view<float const>{few, 3, 1}}, codes(square), {}, p, out(square)); });
   refuses(errc::scale, "scale 2 of a is 0", [&] { onnx::qlinear_matmul(codes(square), {vector_view<float const>{few, 4, 1}}, codes(square), {}, p, out(square)); });
   refuses(errc::zero_point, "zero_point 1 of a is 128", [&] { onnx::qlinear_matmul(codes(square), {1.0f, vector_view<std::int32_t const>{beyond, 4, 1}}, codes(square), {}, p, out(square)); });
+  auto const four = nd<std::int8_t const>(q, square);
+  for (convention::affine const wrong : {convention::affine{1.0f, 128}, {1.0f, -129}}) {
+    refuses(errc::zero_point, "add: the zero point of b is", [&] { add<convention::onnx>(four, p, four, wrong, nd(q, square), p); });
+    refuses(errc::zero_point, "mul: the zero point of dst is", [&] { mul<convention::pytorch>(four, p, four, p, nd(q, square), wrong); });
+    refuses(errc::zero_point, "average_pool2d: the zero point of src is", [&] { global_average_pool<convention::xnnpack>(nhwc<std::int8_t const>(q, 1, 2, 2, 3), wrong, nhwc(q, 1, 1, 1, 3), p); });
+    refuses(errc::zero_point, "QLinearSigmoid: the zero point of y is", [&] { onnx::com_microsoft::qlinear_sigmoid(four, p, wrong, nd(q, square)); });
+    refuses(errc::zero_point, "QLinearSoftmax: the zero point of y is", [&] { onnx::com_microsoft::qlinear_softmax(row_major<std::int8_t const>(q, 2, 3), p, wrong, row_major(q, 2, 3)); });
+    refuses(errc::zero_point, "requantize: the zero point of x is", [&] { tvm::requantize(four, wrong, nd(q, square), p); });
+    refuses(errc::zero_point, "requantize: the zero point of y is", [&] { tflite::requantize(four, p, nd(q, square), wrong); });
+  }
+  for (float const s : {0.0f, -1.0f, NAN, INFINITY}) {
+    refuses(errc::scale, "add: the scale of a is", [&] { add<convention::tflite>(four, {s, 0}, four, p, nd(q, square), p); });
+    refuses(errc::scale, "mul: the scale of dst is", [&] { mul<convention::onnx_runtime>(four, p, four, p, nd(q, square), {s, 0}); });
+    refuses(errc::scale, "QLinearLeakyRelu: the scale of x is", [&] { onnx::com_microsoft::qlinear_leaky_relu(four, {s, 0}, 0.1f, p, nd(q, square)); });
+    refuses(errc::scale, "QLinearAveragePool: the scale of x is", [&] { onnx::com_microsoft::qlinear_average_pool(nhwc<std::int8_t const>(q, 1, 2, 2, 3), {s, 0}, {}, p, nhwc(q, 1, 2, 2, 3)); });
+  }
   using f8 = codec::float8_e4m3fn;
   f8 small[16];
   auto const eighths = nd<f8 const>(small, square);

@@ -77,6 +77,20 @@ buffer<layer_parameters<C>> layer_rescale(layer_params const& p, index_t n, [[ma
   return each;
 }
 
+/// A tensor's scale and zero point, the latter a code of `Code`. @errors scale, zero_point.
+inline void check_affine(char const* op, char const* what, convention::affine p, convention::limits codes) {
+  if (!(p.scale > 0) || !is_finite(p.scale))
+    fail(errc::scale, op, ": the scale of ", what, " is ", static_cast<double>(p.scale), "; a scale must be positive and finite.");
+  if (p.zero_point < codes.min || p.zero_point > codes.max)
+    fail(errc::zero_point, op, ": the zero point of ", what, " is ", p.zero_point, "; it must be ", codes.min, " to ", codes.max, ".");
+}
+
+template <class T>
+void check_both(char const* op, convention::affine px, convention::affine py) {
+  check_affine(op, "x", px, convention::limits_of<code_of_t<T>>);
+  check_affine(op, "y", py, convention::limits_of<code_of_t<T>>);
+}
+
 inline void check_layer(char const* op, layer_params const& p, index_t n) {
   auto const check = [op](char const* what, float s) {
     if (!(s > 0) || !is_finite(s)) fail(errc::scale, op, ": ", what, " is ", static_cast<double>(s), "; a scale must be positive and finite.");
@@ -124,10 +138,11 @@ inline constexpr bool is_fixed_point<fixed_point::add<R, Subtract>> = true;
 template <class R>
 inline constexpr bool is_fixed_point<fixed_point::mul<R>> = true;
 
-/// binary() of a functor of fixed_point, which it knows, or of a convention.
+/// binary() of a functor of fixed_point, which it knows, or of a convention, whose vectors are for codes of a byte: products of wider ones
+/// leave int32.
 template <class T, class F>
 void binary_by_vectors(non_deduced<nd_view<T const>> a, non_deduced<nd_view<T const>> b, nd_view<T> dst, F const& f, isa max_isa) {
-  if constexpr (is_fixed_point<F>)
+  if constexpr (is_fixed_point<F> || sizeof(T) != 1)
     binary(a, b, dst, f, max_isa);
   else
     binary(a, b, dst, by_vectors<F>{f}, max_isa);
@@ -269,24 +284,34 @@ void batch_matmul(nd_view<Lhs> lhs, convention::affine pl, nd_view<Rhs> rhs, con
   batch_matmul(lhs, rhs, pl.zero_point, pr.zero_point, dst, [&stage](std::int64_t acc) { return stage(static_cast<std::int32_t>(acc)); }, options);
 }
 
-/// dst = a + b, with broadcasting. @errors shape, null, scale (ratios that the convention refuses).
+/// dst = a + b, with broadcasting. @errors shape, null, scale (also ratios that the convention refuses), zero_point.
 template <convention_policy C, class T>
 void add(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> dst, convention::affine py,
          convention::limits l = no_limits, isa max_isa = isa::best) {
+  constexpr convention::limits codes = convention::limits_of<code_of_t<T>>;
+  detail::check_affine("add", "a", pa, codes);
+  detail::check_affine("add", "b", pb, codes);
+  detail::check_affine("add", "dst", py, codes);
   detail::binary_by_vectors(a, b, dst, C::template add<code_of_t<T>>(pa, pb, py, detail::within<T>(l)), max_isa);
 }
 
-/// dst = a * b, with broadcasting. @errors shape, null, scale.
+/// dst = a * b, with broadcasting. @errors shape, null, scale, zero_point.
 template <convention_policy C, class T>
 void mul(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, nd_view<T> dst, convention::affine py,
          convention::limits l = no_limits, isa max_isa = isa::best) {
+  constexpr convention::limits codes = convention::limits_of<code_of_t<T>>;
+  detail::check_affine("mul", "a", pa, codes);
+  detail::check_affine("mul", "b", pb, codes);
+  detail::check_affine("mul", "dst", py, codes);
   detail::binary_by_vectors(a, b, dst, C::template mul<code_of_t<T>>(pa, pb, py, detail::within<T>(l)), max_isa);
 }
 
-/// The average of each window's positions inside of the image. @errors as average_pool2d.
+/// The average of each window's positions inside of the image. @errors as average_pool2d; scale, zero_point.
 template <convention_policy C, class T>
 void average_pool2d(non_deduced<tensor_view<T const>> src, convention::affine px, pool_options const& o, tensor_view<T> dst, convention::affine py,
                     convention::limits l = no_limits, isa max_isa = isa::best) {
+  detail::check_affine("average_pool2d", "src", px, convention::limits_of<code_of_t<T>>);
+  detail::check_affine("average_pool2d", "dst", py, convention::limits_of<code_of_t<T>>);
   auto const average = C::template average_pool<code_of_t<T>>(px, py, detail::within<T>(l));
   if constexpr (std::is_same_v<decltype(average), convention::integer_average const>) {
     average_pool2d(src, o, dst, average.clamped, max_isa);

@@ -537,7 +537,7 @@ void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand co
 }
 
 /// QLinearAdd, QLinearMul, with numpy's broadcasting. `C`: onnx_runtime (x86), onnx_runtime_arm, onnx_runtime_portable.
-/// @errors shape, null, scale (arm).
+/// @errors shape, null, scale (also ratios that the Arm kernel refuses), zero_point; the functions below too.
 template <convention_policy C = convention::onnx_runtime, class T>
 void qlinear_add(non_deduced<nd_view<T const>> a, convention::affine pa, non_deduced<nd_view<T const>> b, convention::affine pb, convention::affine py, nd_view<T> y) {
   quern::add<C>(a, pa, b, pb, y, py);
@@ -550,10 +550,12 @@ void qlinear_mul(non_deduced<nd_view<T const>> a, convention::affine pa, non_ded
 /// QLinearSigmoid. `Fused`: the FMA3 kernel's polynomial, which x86 CPUs since 2013 run.
 template <class T, bool Fused = true>
 void qlinear_sigmoid(non_deduced<nd_view<T const>> x, convention::affine px, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
+  detail::check_both<T>("QLinearSigmoid", px, py);
   unary(x, y, convention::onnx_runtime::sigmoid<code_of_t<T>, Fused>(px, py), max_isa);
 }
 template <class T>
 void qlinear_leaky_relu(non_deduced<nd_view<T const>> x, convention::affine px, float alpha, convention::affine py, nd_view<T> y, isa max_isa = isa::best) {
+  detail::check_both<T>("QLinearLeakyRelu", px, py);
   unary(x, y, convention::onnx_runtime::leaky_relu<code_of_t<T>>(px, py, alpha), max_isa);
 }
 
@@ -563,6 +565,7 @@ void qlinear_softmax(non_deduced<matrix_view<T const>> x, convention::affine px,
   if (x.rows != y.rows || x.cols != y.cols || (x.cols > 1 && (x.col_stride != 1 || y.col_stride != 1)))
     fail(errc::shape, "QLinearSoftmax: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, "; they must be equal, rows without gaps.");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearSoftmax: ", x.data == nullptr ? "x" : "y", " is null.");
+  detail::check_both<T>("QLinearSoftmax", px, py);
   if (x.empty()) return;
   auto const row = convention::onnx_runtime::softmax<code_of_t<T>>(px.scale, py, x.cols);
   for (index_t i = 0; i < x.rows; ++i) row(x.row(i).data, y.row(i).data, x.cols);
@@ -573,6 +576,7 @@ template <convention_policy C = convention::onnx_runtime, class T>
 void qlinear_global_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, convention::affine py, tensor_view<T> y) {
   if (y.n != x.n || y.c != x.c || y.h != 1 || y.w != 1) fail(errc::shape, "QLinearGlobalAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x 1 x 1 x ", x.c, ".");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearGlobalAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
+  detail::check_both<T>("QLinearGlobalAveragePool", px, py);
   auto const average = C::template average_pool<code_of_t<T>>(px, py);
   for (index_t b = 0; b < x.n; ++b)
     for (index_t c = 0; c < x.c; ++c) {
@@ -593,6 +597,7 @@ void qlinear_average_pool(non_deduced<tensor_view<T const>> x, convention::affin
   if (y.n != x.n || y.h != w.h.out || y.w != w.w.out || y.c != x.c)
     fail(errc::shape, "QLinearAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x ", w.h.out, " x ", w.w.out, " x ", x.c, ".");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
+  detail::check_both<T>("QLinearAveragePool", px, py);
   using ort = convention::onnx_runtime;
   convention::detail::mlas_average const average{py, convention::limits_of<code_of_t<T>>};
   for (index_t b = 0; b < x.n; ++b)
@@ -667,7 +672,7 @@ struct n_bit_weights {
   }
 };
 
-namespace detail {
+namespace n_bit_detail {
 template <class W>
 void check_nbits(matrix_view<float const> a, W const& w, vector_view<float const> bias, matrix_view<float> y) {
   if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
@@ -682,13 +687,13 @@ void check_nbits(matrix_view<float const> a, W const& w, vector_view<float const
     if (w.group_index[i] < 0 || w.group_index[i] >= w.blocks())
       fail(errc::argument, "MatMulNBits: group_index ", i, " is ", w.group_index[i], "; it must be 0 to ", w.blocks() - 1, ".");
 }
-}  // namespace detail
+}  // namespace n_bit_detail
 
 /// MatMulNBits with accuracy_level 0 to 3: y = a * dequantized(w)^T + bias, sums in double in order of k and rounded once, so that the
 /// result does not depend on blocking. (The original sums in float32, in an order of its own.) a m x k, y m x n.
 template <int Bits>
 void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
-  detail::check_nbits(a, w, bias, y);
+  n_bit_detail::check_nbits(a, w, bias, y);
   buffer<float> row(w.k);
   for (index_t j = 0; j < w.n; ++j) {
     for (index_t i = 0; i < w.k; ++i) row[i] = w(j, i);
@@ -704,7 +709,7 @@ void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vect
 /// (ONNX Runtime 1.30 has no kernel of that level for 2 bits in blocks of 16: it takes matmul_nbits's arithmetic there.)
 template <int Bits>
 void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
-  detail::check_nbits(a, w, bias, y);
+  n_bit_detail::check_nbits(a, w, bias, y);
   if (w.real_zero_points != nullptr || w.group_index != nullptr)
     fail(errc::argument, "MatMulNBits: accuracy_level 4 takes neither real_zero_points nor group_index; ONNX Runtime computes those as level 0, matmul_nbits.");
   buffer<std::int8_t> codes(w.k);

@@ -78,6 +78,8 @@ void dequantize(nd_view<T> q, convention::affine p, nd_view<float> y) {
 }
 template <class Rescale = rescale::gemmlowp_double, class X, class Y>
 void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::affine py, isa max_isa = isa::best) {
+  quern::detail::check_affine("requantize", "x", px, convention::limits_of<code_of_t<X>>);
+  quern::detail::check_affine("requantize", "y", py, convention::limits_of<code_of_t<Y>>);
   unary(x, y, fixed_point::requantize<Rescale>::make(px, py, convention::limits_of<code_of_t<Y>>), max_isa);
 }
 

@@ -50,10 +50,12 @@ void dequantize(nd_view<T> q, convention::affine p, nd_view<float> y) {
   dequantize(q, onnx::operand{p.scale, p.zero_point}, -1, y);
 }
 
-/// relay.qnn.requantize of int8, uint8 or int32 codes. @errors shape, null, scale.
+/// relay.qnn.requantize of int8, uint8 or int32 codes. @errors shape, null, scale, zero_point.
 template <class X, class Y>
 void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::affine py, rounding r = rounding::upward, compute c = compute::int64) {
   using code = code_of_t<Y>;
+  quern::detail::check_affine("requantize", "x", px, convention::limits_of<code_of_t<X>>);
+  quern::detail::check_affine("requantize", "y", py, convention::limits_of<code>);
   using up = convention::tvm;
   using near = convention::tvm_to_nearest;
   if (c == compute::int64) return r == rounding::upward ? unary(x, y, up::requantize<code>(px, py)) : unary(x, y, near::requantize<code>(px, py));
