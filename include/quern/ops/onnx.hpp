@@ -670,9 +670,28 @@ struct n_bit_weights {
     if (real_zero_points != nullptr) return rounded(static_cast<float>(code(j, i)) - real_zero_points[j * blocks() + g]) * scale;
     return static_cast<float>(code(j, i) - zero_point(j, g)) * scale;
   }
+  /// f(i, code - zero point, block) for every i of output j, whose zero points are integers.
+  template <class F>
+  QUERN_INLINE constexpr void each(index_t j, F const& f) const {
+    index_t const row = j * blocks() * block;
+    for (index_t g = 0, i = 0; i < k; ++g) {
+      std::int32_t const zero = zero_point(j, g);
+      for (index_t last = i + block < k ? i + block : k; i < last; ++i) {
+        auto const bit = static_cast<std::size_t>(row + i) * Bits;
+        f(i, ((codes[bit / 8] >> (bit % 8)) & ((1 << Bits) - 1)) - zero, g);
+      }
+    }
+  }
 };
 
 namespace n_bit_detail {
+/// Outputs that are computed at once, in vectors that the compiler makes of whatever there is.
+inline constexpr index_t together = 8;
+using floats __attribute__((vector_size(together * 4))) = float;
+using doubles __attribute__((vector_size(together * 8))) = double;
+using shorts __attribute__((vector_size(together * 2))) = std::int16_t;
+using integers __attribute__((vector_size(together * 4))) = std::int32_t;
+
 template <class W>
 void check_nbits(matrix_view<float const> a, W const& w, vector_view<float const> bias, matrix_view<float> y) {
   if (a.cols != w.k || y.rows != a.rows || y.cols != w.n)
@@ -694,13 +713,27 @@ void check_nbits(matrix_view<float const> a, W const& w, vector_view<float const
 template <int Bits>
 void matmul_nbits(matrix_view<float const> a, n_bit_weights<Bits> const& w, vector_view<float const> bias, matrix_view<float> y) {
   n_bit_detail::check_nbits(a, w, bias, y);
-  buffer<float> row(w.k);
-  for (index_t j = 0; j < w.n; ++j) {
-    for (index_t i = 0; i < w.k; ++i) row[i] = w(j, i);
+  // Eight outputs at once: the order of each one's sum stays, and none waits for its own last addition.
+  using n_bit_detail::together;
+  buffer<float> tile(w.k * together);
+  for (index_t j = 0; j < w.n; j += together) {
+    index_t const outputs = w.n - j < together ? w.n - j : together;
+    for (index_t c = 0; c < outputs; ++c)
+      if (w.group_index != nullptr || w.real_zero_points != nullptr) {
+        for (index_t i = 0; i < w.k; ++i) tile[i * together + c] = w(j + c, i);
+      } else {
+        float const* const scales = w.scales + (j + c) * w.blocks();
+        w.each(j + c, [&](index_t i, std::int32_t steps, index_t g) { tile[i * together + c] = static_cast<float>(steps) * scales[g]; });
+      }
     for (index_t r = 0; r < a.rows; ++r) {
-      double sum = bias.size != 0 ? static_cast<double>(bias[j]) : 0.0;
-      for (index_t i = 0; i < w.k; ++i) sum += rounded(static_cast<double>(a(r, i)) * static_cast<double>(row[i]));
-      y(r, j) = static_cast<float>(sum);
+      n_bit_detail::doubles sum{};
+      for (index_t c = 0; c < outputs && bias.size != 0; ++c) sum[c] = static_cast<double>(bias[j + c]);
+      for (index_t i = 0; i < w.k; ++i) {
+        n_bit_detail::floats weights;
+        __builtin_memcpy(&weights, tile.data() + i * together, sizeof weights);
+        sum += static_cast<double>(a(r, i)) * __builtin_convertvector(weights, n_bit_detail::doubles);  // products of floats are exact
+      }
+      for (index_t c = 0; c < outputs; ++c) y(r, j + c) = static_cast<float>(sum[c]);
     }
   }
 }
@@ -712,27 +745,41 @@ void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w,
   n_bit_detail::check_nbits(a, w, bias, y);
   if (w.real_zero_points != nullptr || w.group_index != nullptr)
     fail(errc::argument, "MatMulNBits: accuracy_level 4 takes neither real_zero_points nor group_index; ONNX Runtime computes those as level 0, matmul_nbits.");
-  buffer<std::int8_t> codes(w.k);
-  buffer<float> scales(w.blocks());
-  for (index_t r = 0; r < a.rows; ++r) {
-    for (index_t g = 0; g < w.blocks(); ++g) {
+  using n_bit_detail::together;
+  index_t const blocks = w.blocks();
+  buffer<std::int8_t> codes(a.rows * w.k);
+  buffer<float> scales(a.rows * blocks);
+  for (index_t r = 0; r < a.rows; ++r)
+    for (index_t g = 0; g < blocks; ++g) {
       index_t const first = g * w.block, last = first + w.block < w.k ? first + w.block : w.k;
       float largest = 0;
       for (index_t i = first; i < last; ++i) largest = abs_of(a(r, i)) > largest ? abs_of(a(r, i)) : largest;
-      scales[g] = largest / 127.0f;
+      scales[r * blocks + g] = largest / 127.0f;
       float const inverse = largest != 0 ? 127.0f / largest : 0.0f;  // not 1 / scale: the last bit decides ties
       for (index_t i = first; i < last; ++i)
-        codes[i] = static_cast<std::int8_t>(clamp(round_to::half_even::to_integral(rounded(a(r, i) * inverse)), -128.0f, 127.0f));
+        codes[r * w.k + i] = static_cast<std::int8_t>(clamp(round_to::half_even::to_integral(rounded(a(r, i) * inverse)), -128.0f, 127.0f));
     }
-    for (index_t j = 0; j < w.n; ++j) {
-      double sum = bias.size != 0 ? static_cast<double>(bias[j]) : 0.0;
-      for (index_t g = 0; g < w.blocks(); ++g) {
+  buffer<std::int16_t> tile(w.k * together);
+  for (index_t j = 0; j < w.n; j += together) {
+    index_t const outputs = w.n - j < together ? w.n - j : together;
+    for (index_t c = 0; c < outputs; ++c)
+      w.each(j + c, [&](index_t i, std::int32_t steps, index_t) { tile[i * together + c] = static_cast<std::int16_t>(steps); });
+    for (index_t r = 0; r < a.rows; ++r) {
+      double sum[together] = {};
+      for (index_t c = 0; c < outputs && bias.size != 0; ++c) sum[c] = static_cast<double>(bias[j + c]);
+      for (index_t g = 0; g < blocks; ++g) {
         index_t const first = g * w.block, last = first + w.block < w.k ? first + w.block : w.k;
-        std::int32_t acc = 0;
-        for (index_t i = first; i < last; ++i) acc += codes[i] * (w.code(j, i) - w.zero_point(j, g));
-        sum += rounded(static_cast<double>(acc) * static_cast<double>(rounded(scales[g] * w.scales[j * w.blocks() + g])));
+        n_bit_detail::integers acc{};
+        for (index_t i = first; i < last; ++i) {
+          n_bit_detail::shorts weights;
+          __builtin_memcpy(&weights, tile.data() + i * together, sizeof weights);
+          weights *= std::int16_t{codes[r * w.k + i]};  // at most 128 * 255
+          acc += __builtin_convertvector(weights, n_bit_detail::integers);
+        }
+        for (index_t c = 0; c < outputs; ++c)
+          sum[c] += rounded(static_cast<double>(acc[c]) * static_cast<double>(rounded(scales[r * blocks + g] * w.scales[(j + c) * blocks + g])));
       }
-      y(r, j) = static_cast<float>(sum);
+      for (index_t c = 0; c < outputs; ++c) y(r, j + c) = static_cast<float>(sum[c]);
     }
   }
 }
