@@ -67,14 +67,75 @@ void check_policy() {
   });
 }
 
+/// 8-bit codes of tiles without rare stages, which may be rounded in half steps (simd/rescale.inl): accumulators at half steps and
+/// beside them, at the ends of int32 and anywhere; scales small, large and mixed; with and without what AMX has yet to add.
+template <class P, class Dst>
+void check_codes() {
+  constexpr index_t m = 13, n = 112;
+  using E = epilogue<P>;
+  random_bits random(99);
+  auto const below = [&](std::uint64_t limit) { return static_cast<std::int64_t>(random() % limit); };
+  for (int round = 0; round < 6; ++round) {
+    std::vector<double> scales(n, 0.0);
+    std::vector<typename P::parameters> each;
+    for (double& s : scales) {
+      auto const index = static_cast<std::size_t>(&s - scales.data());
+      // By pairs of vectors: below a quarter, around it, up to 64, down to 2^-32; then each by itself.
+      int const most = round == 5 ? static_cast<int>(index / 32) : round, exponent = most == 0 ? -3 - static_cast<int>(below(14)) : most == 1 ? static_cast<int>(below(3)) - 3 : most == 2 ? static_cast<int>(below(9)) - 3 : -3 - static_cast<int>(below(29));
+      bool const whole = std::is_same_v<P, rescale::power_of_two<>> || below(4) == 0;
+      s = (whole ? 1.0 : 1.0 + static_cast<double>(below(1 << 20)) / (1 << 20)) * (exponent < 0 ? 1.0 / static_cast<double>(std::int64_t{1} << -exponent) : static_cast<double>(1 << exponent));
+      if (!P::accepts(s)) s = 0.5;
+      each.push_back(P::from_real(s));
+    }
+    std::vector<std::int32_t> acc(m * n), init(n);
+    for (index_t i = 0; i < m * n; ++i) {
+      std::int64_t x = static_cast<std::int32_t>(random());
+      std::int64_t const ends[] = {-2147483648ll, -2147483647ll, 2147483647ll, 2147483646ll, 1 << 30, -(1 << 30), -1, 0};
+      double const steps = static_cast<double>(below(2000) - 1000) / 2 / scales[static_cast<std::size_t>(i % n)];
+      if (below(8) == 0) x = ends[below(8)];
+      else if (steps < 2e9 && steps > -2e9) x = static_cast<std::int64_t>(steps) + below(3) - 1;
+      acc[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(x);
+    }
+    for (auto& x : init) x = static_cast<std::int32_t>(below(2000)) - 1000;
+    E const e{.dst_zero_point = std::is_signed_v<Dst> ? -5 : 117, .min = round % 2 == 0 ? -1e9 : -100.0, .max = round % 2 == 0 ? 1e9 : 101.0};
+    auto const limits = detail::integer_limits<Dst>::of(e.min, e.max);
+    for (bool const amx : {false, true})
+      support::for_each_isa([&](isa i) {
+        if (amx && i < isa::avx512bw) return;
+        for (index_t const cols : {112, 37, 16})
+          for (index_t const rows : {13, 1, 2}) {
+            std::vector<Dst> got(m * n, Dst{77});
+            detail::finish_context<Dst, E> context{&e, row_major(got.data(), m, n), {}, limits.min, limits.max};
+            auto const body = detail::vector_body<Dst, E>(i, n);
+            buffer<unsigned char> rescalers(body.bytes);
+            body.prepare(each.data(), n, n, rescalers.data());
+            context.columns.rescalers = rescalers.data();
+            detail::tile_result const t{.acc = acc.data(), .ld = n, .init = amx ? init.data() : nullptr, .row = 0, .col = 0, .rows = rows, .cols = cols, .sums = nullptr, .lhs_offset = 0};
+            body.finish(&context, t, nullptr, 0);
+            for (index_t r = 0; r < m; ++r)
+              for (index_t c = 0; c < n; ++c) {
+                auto const at = static_cast<std::size_t>(r * n + c);
+                std::int32_t const x = wrap32(std::int64_t{acc[at]} + (amx ? init[static_cast<std::size_t>(c)] : 0));
+                Dst const want = r < rows && c < cols ? detail::finish_integer<Dst>(P::apply(x, each[static_cast<std::size_t>(c)]), e.dst_zero_point, limits.min, limits.max) : Dst{77};
+                if (got[at] != want)
+                  FAIL(name(i) << " " << P::name << ", round " << round << ", row " << r << ", column " << c << ": " << x << " times " << scales[static_cast<std::size_t>(c)] << " gave "
+                               << int{got[at]} << ", not " << int{want});
+              }
+          }
+      });
+  }
+}
+
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("every rescale policy is exact in every epilogue body", "[epilogue]", rescales) {
   check_policy<TestType, std::int8_t>();
+  check_codes<TestType, std::int8_t>();
 }
 
 TEST_CASE("a policy's result reaches every integer destination", "[epilogue]") {
   check_policy<rescale::gemmlowp_double, std::uint8_t>();
+  check_codes<rescale::gemmlowp_double, std::uint8_t>();
   check_policy<rescale::tflite_single, std::int16_t>();
   check_policy<rescale::tflite_single, std::int32_t>();
   for_each_problem([](auto const& p) {

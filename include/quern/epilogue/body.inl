@@ -156,6 +156,91 @@ QUERN_INLINE void finish_bytes(quern::detail::finish_context<Dst, E> const& x, q
 }
 #endif
 
+#if QUERN_DETAIL_PACKED
+/// Two vectors of columns of two rows.
+template <bool Init, class Dst, class F>
+QUERN_INLINE void finish_two_rows(std::int32_t const* acc, std::int32_t const* below, F const& f0, F const& f1, [[maybe_unused]] i32s i0,
+                                  [[maybe_unused]] i32s i1, words shift, bool clamped, bytes lo, bytes hi, Dst* to, Dst* to_below) {
+  i32s v00 = load(acc), v01 = load(acc + lanes), v10 = load(below), v11 = load(below + lanes);
+  if constexpr (Init) v00 = add(v00, i0), v01 = add(v01, i1), v10 = add(v10, i0), v11 = add(v11, i1);
+  words const w0 = adds(words_in_half_steps(f0, v00, f1, v01), shift), w1 = adds(words_in_half_steps(f0, v10, f1, v11), shift);
+  bytes out;
+  if constexpr (std::is_signed_v<Dst>) {
+    out = pack_signed(w0, w1);
+    if (clamped) out = min_signed(max_signed(out, lo), hi);
+  } else {
+    out = pack_unsigned(w0, w1);
+    if (clamped) {
+      bytes const sign = broadcast_byte(std::int8_t{-128});
+      out = bit_xor(min_signed(max_signed(bit_xor(out, sign), lo), hi), sign);
+    }
+  }
+  store_half<0>(to, out);
+  store_half<1>(to_below, out);
+}
+
+/// Columns whose rescaler knows half steps (simd/rescale.inl), in pairs, two rows at a time, where there are no rare stages; on AMX
+/// with what accumulators did not start from. Returns how many columns it finished: the rest is finish_tile's.
+template <bool Init, class Dst, class E>
+QUERN_INLINE index_t finish_half_steps(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t) {
+  using stage = typename column<E>::stage;
+  constexpr int offset = std::is_signed_v<Dst> ? 0 : 128;  // bytes are compared as signed
+  words const shift = broadcast_word(static_cast<std::int16_t>(x.e->dst_zero_point));
+  bool const clamped = x.min != code_of_t<Dst>::min || x.max != code_of_t<Dst>::max;
+  bytes const lo = broadcast_byte(static_cast<std::int8_t>(x.min - offset)), hi = broadcast_byte(static_cast<std::int8_t>(x.max - offset));
+  auto const* pair = static_cast<stage const*>(x.columns.rescalers) + t.col / lanes;
+  index_t const ld = t.ld, stride = x.dst.row_stride, rows = t.rows;
+  Dst* column_to = x.dst.data + t.row * stride + t.col;
+  index_t q = 0;
+  for (; q + 2 * lanes <= t.cols && pair[0].in_half_steps && pair[1].in_half_steps; q += 2 * lanes, pair += 2, column_to += 2 * lanes) {
+    auto const f0 = pair[0].half_steps(), f1 = pair[1].half_steps();
+    i32s const i0 = Init ? load(t.init + q) : i32s{}, i1 = Init ? load(t.init + q + lanes) : i32s{};
+    std::int32_t const* acc = t.acc + q;
+    Dst* to = column_to;
+    for (index_t r = rows; r > 1; r -= 2, acc += 2 * ld, to += 2 * stride)
+      finish_two_rows<Init>(acc, acc + ld, f0, f1, i0, i1, shift, clamped, lo, hi, to, to + stride);
+    if (rows % 2 != 0) finish_two_rows<Init>(acc, acc, f0, f1, i0, i1, shift, clamped, lo, hi, to, to);
+  }
+  return q;
+}
+#endif
+
+/// Real destinations of to_real whose only rare stage is a zero point or scale by row, as dynamic quantization has them: whole pairs
+/// of vectors of columns. Adding -0.0 and multiplying by 1 change nothing. Returns how many columns it finished.
+template <bool ByRow, class Dst, class E>
+QUERN_INLINE index_t finish_reals(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t) {
+  auto const& d = x.columns;
+  auto const& zeros = x.e->lhs_zero_point;
+  auto const& row_scales = x.e->rescale.rows;
+  float const one = 1.0f;
+  std::int32_t const* const zero = zeros.single() ? &zeros.one : zeros.each + t.row * zeros.stride;
+  float const* const row_scale = row_scales.single() ? &one : row_scales.each + t.row * row_scales.stride;
+  index_t const zero_step = zeros.single() ? 0 : zeros.stride, scale_step = row_scales.single() ? 0 : row_scales.stride;
+  f32s const lo = broadcast(static_cast<float>(x.e->min.value)), hi = broadcast(static_cast<float>(x.e->max.value));
+  index_t const ld = t.ld, stride = x.dst.row_stride, rows = t.rows;
+  index_t q = 0;
+  for (; q + 2 * lanes <= t.cols; q += 2 * lanes) {
+    index_t const j = t.col + q;
+    f32s const s0 = load(d.scales + j), s1 = load(d.scales + j + lanes);
+    f32s const b0 = d.real_bias != nullptr ? load(d.real_bias + j) : broadcast(-0.0f), b1 = d.real_bias != nullptr ? load(d.real_bias + j + lanes) : broadcast(-0.0f);
+    i32s const i0 = t.init != nullptr ? load(t.init + q) : broadcast(std::int32_t{0}), i1 = t.init != nullptr ? load(t.init + q + lanes) : broadcast(std::int32_t{0});
+    [[maybe_unused]] i32s const c0 = load(d.sums + j), c1 = load(d.sums + j + lanes);
+    std::int32_t const* acc = t.acc + q;
+    Dst* to = x.dst.data + t.row * stride + j;
+    for (index_t r = 0; r < rows; ++r, acc += ld, to += stride) {
+      i32s v0 = add(load(acc), i0), v1 = add(load(acc + lanes), i1);
+      if constexpr (ByRow) {
+        i32s const z = broadcast(zero[r * zero_step] + t.lhs_offset);
+        v0 = sub(v0, mul_low(z, c0)), v1 = sub(v1, mul_low(z, c1));
+      }
+      f32s const s = broadcast(row_scale[r * scale_step]);
+      store(to, min(max(add(mul(to_f32(v0), mul(s, s0)), b0), lo), hi));
+      store(to + lanes, min(max(add(mul(to_f32(v1), mul(s, s1)), b1), lo), hi));
+    }
+  }
+  return q;
+}
+
 /// From accumulators to the destination. dst and residual have columns without gaps.
 template <class Dst, class E>
 inline void finish_tile(void const* context, quern::detail::tile_result const& t, void const* wide, index_t wide_ld) {
@@ -168,6 +253,23 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
   tile_stages stages{(d.lhs_zero_by_row || t.sums != nullptr) && wide == nullptr, false};
   if constexpr (real) stages.row_scales = !e.rescale.rows.single();
   [[maybe_unused]] bool const common = !stages.corrections && !stages.row_scales && wide == nullptr && d.real_bias == nullptr;
+  index_t done = 0;
+#if QUERN_DETAIL_PACKED
+  if constexpr (sizeof(Dst) == 1 && rescales_in_half_steps<typename column<E>::stage> && !E::residual_type::present &&
+                !quern::detail::has_functor<typename E::then_type>) {
+    if (common) {
+      if constexpr (lanes == 16)  // AMX's epilogues
+        done = t.init != nullptr ? finish_half_steps<true>(x, t) : finish_half_steps<false>(x, t);
+      else
+        done = t.init != nullptr ? 0 : finish_half_steps<false>(x, t);
+      if (done == t.cols) return;
+    }
+  }
+#endif
+  if constexpr (real && !std::is_integral_v<Dst> && lanes > 4 && !E::residual_type::present && !quern::detail::has_functor<typename E::then_type>) {
+    if (wide == nullptr && t.sums == nullptr) done = d.lhs_zero_by_row ? finish_reals<true>(x, t) : finish_reals<false>(x, t);
+    if (done == t.cols) return;
+  }
   i32s const zero_point = broadcast(e.dst_zero_point);
   i32s lo = zero_point, hi = zero_point;
   f32s lo_real{}, hi_real{};
@@ -181,7 +283,7 @@ inline void finish_tile(void const* context, quern::detail::tile_result const& t
     lo = broadcast(x.min - e.dst_zero_point);
     hi = broadcast(x.max - e.dst_zero_point);
   }
-  for (index_t q = 0; q < t.cols; q += lanes) {
+  for (index_t q = done; q < t.cols; q += lanes) {
     index_t const live = t.cols - q < lanes ? t.cols - q : lanes;
     column<E> const c(d, t, q);
 #if QUERN_DETAIL_PACKED

@@ -313,9 +313,17 @@ QUERN_INLINE wides shift_right(wides a, wides s) {
           _mm256_xor_si256(_mm256_srlv_epi64(_mm256_xor_si256(a.odd, n.odd), s.odd), n.odd)};
 }
 QUERN_INLINE i32s low_halves(wides a) { return {_mm256_blend_epi32(a.even, _mm256_shuffle_epi32(a.odd, 0xa0), 0xaa)}; }
+QUERN_INLINE i32s high_halves(wides a) { return {_mm256_blend_epi32(_mm256_srli_epi64(a.even, 32), a.odd, 0xaa)}; }
 QUERN_INLINE i32s high_halves_of_double(wides a) {
   return {_mm256_blend_epi32(_mm256_srli_epi64(a.even, 31), _mm256_add_epi64(a.odd, a.odd), 0xaa)};
 }
+
+/// x * scale toward zero, less 1 for a negative x; 0 <= scale < 1.
+struct away_product {
+  f64s scale;
+  QUERN_INLINE explicit away_product(f64s s) : scale(s) {}
+  QUERN_INLINE i32s operator()(i32s x) const { return add(truncate_to_i32(mul(to_f64(x), scale)), shift_right(x, 31)); }
+};
 
 // ---- packing to 16 and 8 bits, saturating -----------------------------------------------------------------------------------
 
@@ -323,6 +331,10 @@ QUERN_INLINE words pack_signed(i32s a, i32s b) { return {_mm256_packs_epi32(a.v,
 QUERN_INLINE words pack_unsigned(i32s a, i32s b) { return {_mm256_packus_epi32(a.v, b.v)}; }
 QUERN_INLINE words broadcast_word(std::int16_t x) { return {_mm256_set1_epi16(x)}; }
 QUERN_INLINE words adds(words a, words b) { return {_mm256_adds_epi16(a.v, b.v)}; }
+/// a * b / 2^15, ties upward; b >= 0.
+QUERN_INLINE words mul_high_half_up(words a, words b) { return {_mm256_mulhrs_epi16(a.v, b.v)}; }
+/// (a + 1) / 2 rounded down: vpmulhrsw by 2^14.
+QUERN_INLINE words half_up(words a) { return {_mm256_mulhrs_epi16(a.v, _mm256_set1_epi16(0x4000))}; }
 QUERN_INLINE words or3(words a, words b, words c) { return {_mm256_or_si256(_mm256_or_si256(a.v, b.v), c.v)}; }
 QUERN_INLINE words min_signed(words a, words b) { return {_mm256_min_epi16(a.v, b.v)}; }
 QUERN_INLINE words max_signed(words a, words b) { return {_mm256_max_epi16(a.v, b.v)}; }

@@ -300,9 +300,17 @@ QUERN_INLINE wides shift_right(wides a, wides s) {
           _mm_xor_si128(inner::right64(_mm_xor_si128(a.odd, n.odd), s.odd), n.odd)};
 }
 QUERN_INLINE i32s low_halves(wides a) { return {inner::odd_of_second(a.even, _mm_slli_epi64(a.odd, 32))}; }
+QUERN_INLINE i32s high_halves(wides a) { return {inner::odd_of_second(_mm_srli_epi64(a.even, 32), a.odd)}; }
 QUERN_INLINE i32s high_halves_of_double(wides a) {
   return {inner::odd_of_second(_mm_srli_epi64(a.even, 31), _mm_add_epi64(a.odd, a.odd))};
 }
+
+/// x * scale toward zero, less 1 for a negative x; 0 <= scale < 1.
+struct away_product {
+  f64s scale;
+  QUERN_INLINE explicit away_product(f64s s) : scale(s) {}
+  QUERN_INLINE i32s operator()(i32s x) const { return add(truncate_to_i32(mul(to_f64(x), scale)), shift_right(x, 31)); }
+};
 
 // ---- packing to 16 and 8 bits, saturating -----------------------------------------------------------------------------------
 
@@ -310,6 +318,13 @@ QUERN_INLINE words pack_signed(i32s a, i32s b) { return {_mm_packs_epi32(a.v, b.
 QUERN_INLINE words pack_unsigned(i32s a, i32s b) { return {inner::pack_u16(a.v, b.v)}; }
 QUERN_INLINE words broadcast_word(std::int16_t x) { return {_mm_set1_epi16(x)}; }
 QUERN_INLINE words adds(words a, words b) { return {_mm_adds_epi16(a.v, b.v)}; }
+/// a * b / 2^15, ties upward; b >= 0. With h and l the halves of the product: 2 h and what the upper two bits of l make of it.
+QUERN_INLINE words mul_high_half_up(words a, words b) {
+  __m128i const h = _mm_mulhi_epi16(a.v, b.v), l = _mm_srli_epi16(_mm_mullo_epi16(a.v, b.v), 14);
+  return {_mm_add_epi16(_mm_add_epi16(h, h), _mm_srli_epi16(_mm_add_epi16(l, _mm_set1_epi16(1)), 1))};
+}
+/// (a + 1) / 2 rounded down.
+QUERN_INLINE words half_up(words a) { return {_mm_add_epi16(_mm_srai_epi16(a.v, 1), _mm_and_si128(a.v, _mm_set1_epi16(1)))}; }
 QUERN_INLINE words or3(words a, words b, words c) { return {_mm_or_si128(_mm_or_si128(a.v, b.v), c.v)}; }
 QUERN_INLINE words min_signed(words a, words b) { return {_mm_min_epi16(a.v, b.v)}; }
 QUERN_INLINE words max_signed(words a, words b) { return {_mm_max_epi16(a.v, b.v)}; }
