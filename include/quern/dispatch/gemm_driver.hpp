@@ -12,6 +12,9 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
+/// Tiles below each other that are finished by one call of an epilogue, which costs 20 cycles by itself and as many around it.
+inline constexpr index_t epilogue_tiles = 3;
+
 /// Blocks of one kernel set for a problem.
 struct gemm_blocks {
   k_blocks k;
@@ -48,7 +51,7 @@ struct gemm_blocks {
     }
     index_t const padded = b.padded_rows();
     b.lhs_bytes = b.in_place ? b.tile_rows * b.lhs_stride : b.k.count * padded * b.lhs_stride;
-    b.acc_bytes = (b.k.count > 1 ? padded : b.tile_rows) * 48 * 4;
+    b.acc_bytes = (b.k.count > 1 ? padded : epilogue_tiles * b.tile_rows) * 48 * 4;
     b.wide_bytes = p.segment > 0 ? round_up(padded * 48 * p.wide_bytes, 64) : 0;
     b.unpack_bytes = p.nibbles ? 3 * (round_up(b.k.block, 8) / 4 + 16) * row_bytes : 0;
     b.sums_bytes = p.sums ? round_up(padded * b.k.segments * 8, 64) : 0;
@@ -185,7 +188,9 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           bool const full = live == t.rows, direct = direct_block && full, scaled = scaled_block && full;
           // Tiles whose results need nothing else run together. Columns that dst does not have go no further than scratch.
           bool const final = (direct || scaled) && whole_columns;
-          job.count = (final || !at.last) && i < plan.count && !by_nibbles ? plan.count - i : 1;
+          bool const finished_together = p.segment == 0 && !direct && !scaled;
+          index_t const together = by_nibbles ? 1 : final || !at.last ? plan.count : finished_together ? epilogue_tiles : 1;
+          job.count = i >= plan.count ? 1 : together < plan.count - i ? together : plan.count - i;
           index_t const some = job.count == 1 ? live : job.count * t.rows, row = task.row + row0 + r;
           std::int32_t* const tile_acc = acc + (one_block ? 0 : r * ld);
           job.lhs = lhs + at.index * block_bytes + r * b.lhs_stride;
@@ -217,7 +222,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
                                      .init = nullptr,
                                      .row = row,
                                      .col = col,
-                                     .rows = live,
+                                     .rows = some,
                                      .cols = columns,
                                      .sums = p.sums ? sums + at.segment * padded_rows + r : nullptr,
                                      .lhs_offset = p.kind == 1 && !words ? 128 : 0};
@@ -245,16 +250,29 @@ struct gemm_tasks {
   index_t count() const noexcept { return down * across; }
 };
 
-/// Rows first, since a block of lhs is copied by everyone who needs it; columns too where there are few rows. About three
-/// tasks a thread even out what the machine does besides.
+/// Rows first, since a block of lhs is copied by everyone who needs it; columns too where there are few rows. Up to three
+/// tasks a thread even out what the machine does besides, but not at the price of a thread that is done early: 512 rows are four
+/// tasks of 128 for two threads, not five of 96 and one of 32.
 inline gemm_tasks cut_gemm(gemm_problem const& p, executor_ref const& run, index_t tile_rows) noexcept {
   index_t const panels = (p.n + 15) / 16;
   if (run.is_serial() || p.m * panels * p.k < 64 * 1024) return {p.m, panels, 1, 1};  // below some microseconds threads only cost
   index_t const wanted = 3 * (run.threads > 0 ? run.threads : 8);
   index_t down = p.m / (2 * tile_rows), across = 1;
-  if (down > wanted) down = wanted;
+  if (down >= wanted) {
+    // Tiles of fewer rows cost little on the way, so that rows need not come in whole ones; AMX's tiles are 16 and 32.
+    index_t const threads = wanted / 3, step = tile_rows % 16 == 0 ? 32 : 4;
+    index_t best = 0, least = 0;
+    for (index_t count = wanted; count >= threads; --count) {
+      index_t const rows = round_up((p.m + count - 1) / count, step), tasks = (p.m + rows - 1) / rows;
+      index_t const last = p.m - (tasks - 1) * rows, rounds = (tasks + threads - 1) / threads;
+      index_t const longest = (rounds - 1) * rows + (tasks % threads == 1 || threads == 1 ? last : rows);
+      // A task more or less is worth 2 %.
+      if (best == 0 || longest * 50 < least * 49) best = rows, least = longest;
+    }
+    return {best, round_up(panels, 2), (p.m + best - 1) / best, 1};
+  }
   if (down < 1) down = 1;
-  if (down < wanted) across = (wanted + down - 1) / down;
+  across = (wanted + down - 1) / down;
   if (across > (panels + 1) / 2) across = (panels + 1) / 2;
   index_t const rows = round_up((p.m + down - 1) / down, tile_rows), columns = round_up((panels + across - 1) / across, 2);
   return {rows, columns, (p.m + rows - 1) / rows, (panels + columns - 1) / columns};

@@ -99,12 +99,19 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
     } else if (za == 0 && e.bias.size > 0 && e.bias.stride == 1) {
       __builtin_memcpy(init, e.bias.data, static_cast<std::size_t>(n) * 4);
       for (index_t j = n; j < columns; ++j) init[j] = 0;
-    } else if (e.bias.size > 0) {
-      for (index_t j = 0; j < n; ++j)
-        init[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(e.bias[j]) - za * static_cast<std::uint32_t>(rhs.sums_[j]));
-      for (index_t j = n; j < columns; ++j) init[j] = 0;
     } else {
-      for (index_t j = 0; j < columns; ++j) init[j] = static_cast<std::int32_t>(0u - za * static_cast<std::uint32_t>(rhs.sums_[j]));
+      index_t j = 0;
+      if (e.bias.size == 0 || e.bias.stride == 1)
+        for (; j + 4 <= n; j += 4) {
+          four_bits sums, start{};
+          __builtin_memcpy(&sums, rhs.sums_ + j, sizeof sums);
+          if (e.bias.size > 0) __builtin_memcpy(&start, e.bias.data + j, sizeof start);
+          start -= za * sums;
+          __builtin_memcpy(init + j, &start, sizeof start);
+        }
+      for (; j < n; ++j)
+        init[j] = static_cast<std::int32_t>((e.bias.size > 0 ? static_cast<std::uint32_t>(e.bias[j]) : 0u) - za * static_cast<std::uint32_t>(rhs.sums_[j]));
+      for (; j < columns; ++j) init[j] = 0;
     }
     d.init[form] = init;
   }
@@ -117,12 +124,9 @@ column_data prepare_columns(packed_matrix_view<Rhs> const& rhs, epilogue<R, S, T
       __builtin_memcpy(scales, e.rescale.cols.each, static_cast<std::size_t>(n) * 4);
     else
       for (index_t j = 0; j < n; ++j) scales[j] = rounded(by_row * e.rescale.cols.each[j]);
-    // Positive floats, infinity and NaN included, are ordered as their bits are; one a cycle, where a largest takes four.
-    bool one_or_more = false;
-    for (index_t j = 0; j < n; ++j) one_or_more |= __builtin_bit_cast(std::uint32_t, scales[j]) >= 0x3f800000u;
     for (index_t j = n; j < columns; ++j) scales[j] = 1.0f;
     d.scales = scales;
-    d.scales_below_one = !one_or_more;
+    d.scales_below_one = all_below_one(scales, n);
     if (e.rescale.bias.size > 0) {
       auto* const bias = reinterpret_cast<float*>(take(4));
       for (index_t j = 0; j < columns; ++j) bias[j] = j < n ? e.rescale.bias[j] : 0.0f;

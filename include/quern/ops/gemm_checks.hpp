@@ -66,11 +66,7 @@ bool may_overlap(matrix_view<A> a, matrix_view<B> b) noexcept {
 
 template <class T>
 void check_scales(char const* op, char const* what, one_or_each<float> const& v, T count) {
-  if (!v.single() && v.stride == 1) {
-    std::uint32_t wrong = 0;  // a positive, finite float's bits are 1 to those of the largest
-    for (index_t i = 0; i < count; ++i) wrong |= static_cast<std::uint32_t>(__builtin_bit_cast(std::uint32_t, v.each[i]) - 1u >= 0x7f7fffffu);
-    if (wrong == 0) return;
-  }
+  if (!v.single() && v.stride == 1 && all_positive_finite(v.each, count)) return;
   for (index_t i = 0; i < (v.single() ? 1 : count); ++i)
     if (!(v[i] > 0) || !is_finite(v[i]))
       fail(errc::scale, op, ": ", what, "[", i, "] is ", static_cast<double>(v[i]), "; a scale must be positive and finite.");
