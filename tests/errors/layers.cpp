@@ -83,6 +83,7 @@ TEST_CASE("conv2d: batches, memory, epilogues and kernels that do not fit", "[er
   epilogue<rescale::tflite_single, residual<std::int8_t, rescale::tflite_single>> short_residual{};
   short_residual.residual.from = row_major(static_cast<std::int8_t const*>(x), 24, 4);
   refuses(errc::shape, "conv: epilogue.residual is 24 x 4, dst 25 x 4; they must be equal", [&] { conv2d(src, packed, dst, short_residual); });
+  refuses(errc::argument, "conv: lhs_range is [-129, 5]; src holds -128 to 127", [&] { conv2d(src, packed, dst, epilogue<>{}, {.lhs_range = {-129, 5}}); });
   index_t const needed = conv_workspace(src, packed, dst);
   refuses(errc::capacity, ("conv: workspace has 64 bytes; this call needs " + std::to_string(needed) + " (conv_workspace)").c_str(),
           [&] { conv2d(src, packed, dst, epilogue<>{}, {.workspace = {room, 64}}); });
