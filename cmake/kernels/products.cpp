@@ -32,6 +32,7 @@ template float_dots_kernel choose_float_dots<true>(isa);
 QUERN_DETAIL_POOLS(std::int8_t)
 QUERN_DETAIL_POOLS(std::uint8_t)
 
+#if QUERN_COMPILED_KERNELS == 2  // these name types
 template <class Functions>
 void emit_binaries() {
   for_each_type<compiled_binary_codes>([](auto code) {
@@ -44,6 +45,7 @@ void emit_binaries() {
 }
 template void emit_binaries<compiled_binaries_of<rescale::gemmlowp_double>>();
 template void emit_binaries<compiled_binaries_of<rescale::tflite_single>>();
+#endif
 #endif
 
 }  // inline namespace QUERN_ABI

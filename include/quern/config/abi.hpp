@@ -89,7 +89,9 @@
 #else
 #define QUERN_DETAIL_ABI_Y
 #endif
-#if QUERN_COMPILED_KERNELS
+#if QUERN_COMPILED_KERNELS >= 3
+#define QUERN_DETAIL_ABI_Z _untyped
+#elif QUERN_COMPILED_KERNELS
 #define QUERN_DETAIL_ABI_Z _linked
 #else
 #define QUERN_DETAIL_ABI_Z

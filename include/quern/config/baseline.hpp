@@ -13,7 +13,7 @@
 #define QUERN_BASELINE_SSE2 3
 
 #if !defined(QUERN_BASELINE)
-#if QUERN_COMPILED_KERNELS  // no intrinsics in the files that link them
+#if QUERN_COMPILED_KERNELS == 1 || QUERN_COMPILED_KERNELS == 2  // no intrinsics in the files that link them
 #define QUERN_BASELINE QUERN_BASELINE_PLAIN
 #elif QUERN_X86_64
 #define QUERN_BASELINE QUERN_BASELINE_SSE2

@@ -30,6 +30,13 @@
 // included, so that no weak copy of them, compiled for one unit's instruction set, can be linked into another (docs/decisions).
 #define QUERN_INLINE [[gnu::always_inline]] inline
 #define QUERN_NOINLINE [[gnu::noinline]]
+// A kernel's helper of more than a few lines, inlined wherever it is called; without optimization, where inlining gains nothing and
+// multiplies what is compiled, a function. Only for functions of an instruction set's namespace within QUERN_ABI.
+#if defined(__OPTIMIZE__)
+#define QUERN_INLINE_BODY QUERN_INLINE
+#else
+#define QUERN_INLINE_BODY inline
+#endif
 #define QUERN_COLD [[gnu::cold, gnu::noinline]]
 
 #if defined(__cpp_exceptions) || defined(__EXCEPTIONS)

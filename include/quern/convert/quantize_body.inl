@@ -127,7 +127,7 @@ QUERN_INLINE V low_part(V scale, V inverse) {
 /// or at least 8 away from it, and 2^-60 <= scale < 2^61, so that nothing over- or underflows where |x / scale| is near a threshold.
 /// Only the order against 0 looks at smaller quotients; for scales up to 1 those do not vanish.
 template <class Form, class Rounding>
-QUERN_INLINE mask may_be_scaled(f32s scale, [[maybe_unused]] f32s inverse, [[maybe_unused]] int bits) {
+QUERN_INLINE_BODY mask may_be_scaled(f32s scale, [[maybe_unused]] f32s inverse, [[maybe_unused]] int bits) {
   if constexpr (!std::is_same_v<Form, divide>) {
     return less(inverse, broadcast(__builtin_inff()));  // 0 times the infinite inverse of a tiny scale is NaN
   } else if constexpr (has_fma) {
@@ -162,24 +162,24 @@ struct block_scales {
   f32s inverse[vectors], low[vectors];
   i32s zero[vectors];  ///< zero_point - q_min
 
-  QUERN_INLINE block_scales(float const* i, float const* l, std::int32_t const* z)
+  QUERN_INLINE_BODY block_scales(float const* i, float const* l, std::int32_t const* z)
     requires Each
       : inverse{load(i), load(i + lanes), load(i + 2 * lanes), load(i + 3 * lanes)},
         low{load(l), load(l + lanes), load(l + 2 * lanes), load(l + 3 * lanes)},
         zero{load(z), load(z + lanes), load(z + 2 * lanes), load(z + 3 * lanes)} {}
-  QUERN_INLINE block_scales(float const* i, float const* l, std::int32_t const* z)
+  QUERN_INLINE_BODY block_scales(float const* i, float const* l, std::int32_t const* z)
     requires(!Each)
       : inverse{broadcast(*i)}, low{broadcast(*l)}, zero{broadcast(*z)} {}
-  QUERN_INLINE block_scales(f32s i, f32s l, std::int32_t z)
+  QUERN_INLINE_BODY block_scales(f32s i, f32s l, std::int32_t z)
     requires(!Each)
       : inverse{i}, low{l}, zero{broadcast(z)} {}
   template <class Src>
-  QUERN_INLINE i32s steps(Src const* src, int k) const {
+  QUERN_INLINE_BODY i32s steps(Src const* src, int k) const {
     return to_i32(scaled<Form>(load(src + k * lanes), inverse[Each ? k : 0], low[Each ? k : 0]), Rounding{});
   }
   /// Half of a block, packed; in_private_order says in which order.
   template <class Src>
-  QUERN_INLINE words step_words(Src const* src, int half) const {
+  QUERN_INLINE_BODY words step_words(Src const* src, int half) const {
     if constexpr (in_private_order<Src>) {
       f32s_pair const x = load_private(src + half * 2 * lanes);
       return pack_signed(to_i32(scaled<Form>(x.first, inverse[0], low[0]), Rounding{}), to_i32(scaled<Form>(x.second, inverse[0], low[0]), Rounding{}));
@@ -189,7 +189,7 @@ struct block_scales {
   }
   /// Of values that may be anything: what is far outside stays outside, on its side, and NaN goes below. Never more than 2^14 steps.
   template <class Src>
-  QUERN_INLINE i32s bounded_steps(Src const* src, int k, mask& all_finite) const {
+  QUERN_INLINE_BODY i32s bounded_steps(Src const* src, int k, mask& all_finite) const {
     f32s x = load(src + k * lanes);
     all_finite = mask_and(all_finite, finite_of(x));
     f32s const most = broadcast(16384.0f);
@@ -209,18 +209,18 @@ struct block_codes {
   words zero0, zero1, one;
   bytes lowest;
   template <class Scales>
-  QUERN_INLINE block_codes(Scales const& s, std::int32_t q_min)
+  QUERN_INLINE_BODY block_codes(Scales const& s, std::int32_t q_min)
       : zero0(pack_signed(s.zero_of(0), s.zero_of(1))), zero1(pack_signed(s.zero_of(2), s.zero_of(3))), one(broadcast_word(1)),
         lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
-  QUERN_INLINE block_codes(std::int32_t zero, std::int32_t q_min)
+  QUERN_INLINE_BODY block_codes(std::int32_t zero, std::int32_t q_min)
       : zero0(broadcast_word(static_cast<std::int16_t>(zero))), zero1(zero0), one(broadcast_word(1)),
         lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
 
-  QUERN_INLINE block_codes(words first, words second, std::int32_t q_min)
+  QUERN_INLINE_BODY block_codes(words first, words second, std::int32_t q_min)
       : zero0(first), zero1(second), one(broadcast_word(1)), lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
 
   template <bool Centered, bool Rare, class Src, class Scales>
-  QUERN_INLINE void pack(Src const* src, Dst* dst, Scales const& s, bool narrow, bool past_caches, words& seen) const {
+  QUERN_INLINE_BODY void pack(Src const* src, Dst* dst, Scales const& s, bool narrow, bool past_caches, words& seen) const {
     words const w0 = s.step_words(src, 0), w1 = s.step_words(src, 1);
     // Wrapping will do (and has two ports, saturating one): what overflows has its top bit set, which is forbidden.
     words const u0 = add(w0, zero0), u1 = add(w1, zero1);
@@ -250,7 +250,7 @@ QUERN_INLINE bool any_outside(words seen, std::int32_t forbidden) {
 /// the destination holds anything. `Centered`: s8 and no zero point, which packing alone brings home. `narrow`: the range lacks
 /// one code. Only where Rare is set are narrow and streaming looked at: a branch takes one of the two vector ports.
 template <bool Centered, bool Rare, class Src, class Dst, class Scales>
-QUERN_INLINE bool pack_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, Scales const& s,
+QUERN_INLINE_BODY bool pack_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, Scales const& s,
                               std::int32_t q_min, std::int32_t q_max, [[maybe_unused]] bool narrow, [[maybe_unused]] bool streaming) {
   std::int32_t const forbidden = forbidden_bits(q_min, q_max, Rare && narrow);
   if constexpr (sizeof(Dst) == 1) {
@@ -332,7 +332,7 @@ struct counted_blocks {
   bool far;  ///< some value was 2^15 steps away or more, or not finite: the codes and the number may be wrong
 };
 template <class Src, class Dst, class Scales>
-QUERN_INLINE counted_blocks count_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, Scales const& s,
+QUERN_INLINE_BODY counted_blocks count_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step, Scales const& s,
                                          std::int32_t q_min, std::int32_t q_max, bool past_caches) {
   block_codes<Dst> const codes(s, q_min);
   words const none = broadcast_word(0), last = broadcast_word(static_cast<std::int16_t>(q_max - q_min));
@@ -356,7 +356,7 @@ QUERN_INLINE counted_blocks count_blocks(Src const* src, Dst* dst, index_t count
 }
 /// The same for values that may be anything: twice the instructions.
 template <class Src, class Dst, class Scales>
-QUERN_INLINE conversion_counts saturate_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step,
+QUERN_INLINE_BODY conversion_counts saturate_blocks(Src const* src, Dst* dst, index_t count, index_t src_step, index_t dst_step,
                                                Scales const& s, std::int32_t q_min, std::int32_t q_max) {
   words const zero0 = pack_signed(s.zero_of(0), s.zero_of(1)), zero1 = pack_signed(s.zero_of(2), s.zero_of(3));
   words const none = broadcast_word(0), last = broadcast_word(static_cast<std::int16_t>(q_max - q_min));
@@ -405,7 +405,7 @@ struct line_piece {
 /// is small, to learn whether the line saturates; each piece costs 1 ns.
 inline constexpr index_t first_piece = 1024, most_piece = 4096;
 template <class Dst>
-QUERN_INLINE line_piece piece_of(Dst const* dst, index_t n, index_t done, bool streaming, bool expects) {
+QUERN_INLINE_BODY line_piece piece_of(Dst const* dst, index_t n, index_t done, bool streaming, bool expects) {
   index_t const most = done == 0 && !expects ? first_piece : most_piece;
   index_t const count = (n - done < most ? n - done : most) / block;
   if (count == 0) return {n - block, 1, n, false};

@@ -15,7 +15,7 @@ QUERN_INLINE i32s rescaled_or_int_min(float_product<Rounding> const& r, i32s x) 
 
 /// y + zero within q_min .. q_max; counts what was outside.
 template <class Dst>
-QUERN_INLINE i32s with_zero_point(i32s y, i32s zero, std::int32_t q_min, std::int32_t q_max, index_t valid, std::int64_t& saturated) {
+QUERN_INLINE_BODY i32s with_zero_point(i32s y, i32s zero, std::int32_t q_min, std::int32_t q_max, index_t valid, std::int64_t& saturated) {
   mask outside;
   i32s q;
   if constexpr (sizeof(Dst) < 4) {
@@ -59,7 +59,7 @@ struct block_rescales {
   R rescale[4];
   i32s src_zero[4], zero[4];  ///< zero: dst_zero - q_min
 
-  QUERN_INLINE block_rescales(R const* r, std::int32_t const* s, std::int32_t const* z)
+  QUERN_INLINE_BODY block_rescales(R const* r, std::int32_t const* s, std::int32_t const* z)
       : rescale{r[0], r[Each ? 1 : 0], r[Each ? 2 : 0], r[Each ? 3 : 0]},
         src_zero{of_block<Each>(s, 0), of_block<Each>(s, 1), of_block<Each>(s, 2), of_block<Each>(s, 3)},
         zero{of_block<Each>(z, 0), of_block<Each>(z, 1), of_block<Each>(z, 2), of_block<Each>(z, 3)} {}
@@ -72,7 +72,7 @@ struct block_rescales {
       return x;
   }
   template <class Src>
-  QUERN_INLINE i32s steps(Src const* src, int k) const {
+  QUERN_INLINE_BODY i32s steps(Src const* src, int k) const {
     return rescaled_or_int_min(rescale[Each ? k : 0], shifted(src, k));
   }
   template <class Src>
@@ -80,7 +80,7 @@ struct block_rescales {
     return pack_signed(steps(src, 2 * half), steps(src, 2 * half + 1));
   }
   template <class Src>
-  QUERN_INLINE i32s bounded_steps(Src const* src, int k, mask&) const {
+  QUERN_INLINE_BODY i32s bounded_steps(Src const* src, int k, mask&) const {
     return rescale[Each ? k : 0](shifted(src, k));
   }
   QUERN_INLINE i32s zero_of(int k) const { return zero[Each ? k : 0]; }

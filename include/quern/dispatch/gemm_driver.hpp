@@ -280,7 +280,7 @@ inline gemm_tasks cut_gemm(gemm_problem const& p, executor_ref const& run, index
 
 /// `proven`: 1 all panels, -1 none, 0 look.
 QUERN_DETAIL_KERNEL_FUNCTION kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven = 0) noexcept;
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven) noexcept {
 #if QUERN_X86_64
   if ((allowed & bit_of(isa::amx_int8)) != 0 && p.kind != 2 && p.k > 0) {
@@ -326,7 +326,7 @@ struct gemm_layout {
 /// Runs a problem. `workspace`: cut.count() * layout.task_bytes, or null for the threads' own.
 QUERN_DETAIL_KERNEL_FUNCTION void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut,
                                            gemm_layout const& layout, executor_ref const& run, unsigned char* workspace);
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION void run_gemm(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut,
                                            gemm_layout const& layout, executor_ref const& run, unsigned char* workspace) {
   index_t const panels = (p.n + 15) / 16;

@@ -25,7 +25,7 @@ struct column {
     else
       return static_cast<stage const*>(d.rescalers)[j / lanes];
   }
-  QUERN_INLINE column(quern::detail::column_data const& d, quern::detail::tile_result const& t, index_t at)
+  QUERN_INLINE_BODY column(quern::detail::column_data const& d, quern::detail::tile_result const& t, index_t at)
       : q(at), j(t.col + at), init(t.init != nullptr ? load(t.init + at) : broadcast(std::int32_t{0})), rescaled(stage_at(d, j)) {
     if constexpr (std::is_same_v<R, to_real>) {
       scale = load(d.scales + j);
@@ -46,7 +46,7 @@ struct tile_stages {
 /// An accumulator on its way: f32s with to_real, else i32s; not yet clamped. `acc` is where row r of the tile has its accumulators,
 /// in c's columns.
 template <int Has, class Dst, class E>
-QUERN_INLINE auto staged(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t, column<E> const& c,
+QUERN_INLINE_BODY auto staged(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t, column<E> const& c,
                          tile_stages stages, std::int32_t const* acc, index_t r, [[maybe_unused]] void const* wide,
                          [[maybe_unused]] index_t wide_ld, [[maybe_unused]] index_t live) {
   using R = typename E::rescale_type;
@@ -118,7 +118,7 @@ QUERN_INLINE auto staged(quern::detail::finish_context<Dst, E> const& x, quern::
 /// leaves alone what lies within 8 bits. A float needs one bound before: above int32 the conversion gives INT_MIN, as it does below
 /// and for NaN, where that is right.
 template <int Has, class Dst, class E>
-QUERN_INLINE void finish_bytes(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t, column<E> const& c,
+QUERN_INLINE_BODY void finish_bytes(quern::detail::finish_context<Dst, E> const& x, quern::detail::tile_result const& t, column<E> const& c,
                                tile_stages stages, void const* wide, index_t wide_ld) {
   constexpr int offset = std::is_signed_v<Dst> ? 0 : 128;  // bytes are compared as signed
   std::int32_t const zero_point = x.e->dst_zero_point;

@@ -18,7 +18,7 @@ struct channels_of_row {
 
 /// Pixels 0, p1, p2, p3 from `from`.
 template <class Dot, int Taps, class Dst, class Stage>
-QUERN_INLINE void four_pixels(quern::detail::depthwise_row const& s, channels_of_row<Dot, Taps> const& k, [[maybe_unused]] Stage const& rescaled, unsigned char const* weights, int v,
+QUERN_INLINE_BODY void four_pixels(quern::detail::depthwise_row const& s, channels_of_row<Dot, Taps> const& k, [[maybe_unused]] Stage const& rescaled, unsigned char const* weights, int v,
                               unsigned char const* from, index_t p1, index_t p2, index_t p3, unsigned char* to, index_t stride) {
   i32s c0 = k.start, c1 = k.start, c2 = k.start, c3 = k.start;
   if constexpr (Taps > 0) {

@@ -98,7 +98,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 
 /// The direct tiles that go with a kernel set.
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION direct_tiles direct_for(kernel_set const& set) noexcept {
 #if QUERN_X86_64
   if (set.needs == isa::avx512_vnni && set.form == lhs_form::bytes) {

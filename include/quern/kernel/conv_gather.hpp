@@ -167,7 +167,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 
 /// The gather that belongs to a kernel set's copy, or null: then its copy is called for each run. AMX takes codes as they are: kind 0.
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION gather_function gather_for(kernel_set const* set) noexcept {
 #if QUERN_X86_64
   if (set == nullptr) return nullptr;

@@ -15,7 +15,7 @@ struct vector_function<quern::convention::detail::mlas_add<true>> {
   QUERN_INLINE static std::int32_t zero_point(function const&) { return 0; }
   QUERN_INLINE static bool serves(function const&) { return true; }
   template <class I>
-  QUERN_INLINE I operator()(I a, I b) const {
+  QUERN_INLINE_BODY I operator()(I a, I b) const {
     return saturated(fma(to_f32(a), lhs, fma(to_f32(b), rhs, fixed)), round_to::half_even{});
   }
 };
@@ -68,7 +68,7 @@ struct vector_function<quern::convention::detail::pytorch_add<quern::convention:
   QUERN_INLINE static std::int32_t zero_point(function const& f) { return f.dst.zero_point; }
   QUERN_INLINE static bool serves(function const& f) { return near_scales(f.lhs.scale, f.rhs.scale, f.dst.scale); }
   template <class I>
-  QUERN_INLINE I operator()(I a, I b) const {
+  QUERN_INLINE_BODY I operator()(I a, I b) const {
     return to_i32(mul(add(fma(to_f32(a), lhs, lhs_offset), fma(to_f32(b), rhs, rhs_offset)), inverse));
   }
 };
@@ -122,7 +122,7 @@ struct vector_function<quern::convention::detail::fixed_add<Bits, TiesUp>> {
         ones(broadcast((1 << f.shift) - 1)), shift(count_of(f.shift)) {}
   QUERN_INLINE static std::int32_t zero_point(function const& f) { return f.zero_point; }
   QUERN_INLINE static bool serves(function const& f) { return f.shift >= 1 && f.shift <= 30; }
-  QUERN_INLINE i32s operator()(i32s a, i32s b) const {
+  QUERN_INLINE_BODY i32s operator()(i32s a, i32s b) const {
     i32s const acc = add(add(bias, mul_low(a, lhs)), mul_low(b, rhs));
     if constexpr (TiesUp) return sra(add(acc, half), shift);
     // Ties away: up where what is shifted out is half or more, for a negative number more than half.
@@ -139,7 +139,7 @@ struct tvm_operand {
   bool same;
   QUERN_INLINE explicit tvm_operand(quern::convention::detail::tvm_requantize<Rescale> const& f)
       : src_zero(broadcast(f.src_zero_point)), zero(broadcast(f.zero_point)), rescaled(f.rescale), same(f.same) {}
-  QUERN_INLINE i32s operator()(i32s q) const {
+  QUERN_INLINE_BODY i32s operator()(i32s q) const {
     i32s const x = sub(q, src_zero);
     return add(same ? x : rescaled(x), zero);
   }

@@ -456,7 +456,7 @@ namespace quern::kernel {
 inline namespace QUERN_ABI {
 
 /// The kernel for an instruction set.
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION depthwise_kernel depthwise_for(isa i) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx512_vnni && i <= isa::amx_int8)

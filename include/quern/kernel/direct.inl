@@ -3,7 +3,7 @@
 
 /// One step of four k: rows First to Last of M, four of them reached from each pointer, V vectors of columns.
 template <class Dot, int M, int V, int First = 0, int Last = M>
-QUERN_INLINE void direct_step(vec (&c)[1][M][V], unsigned char const* const (&p)[(M + 3) / 4], index_t at, index_t row, index_t row3,
+QUERN_INLINE_BODY void direct_step(vec (&c)[1][M][V], unsigned char const* const (&p)[(M + 3) / 4], index_t at, index_t row, index_t row3,
                               unsigned char const* b, index_t panel_bytes, int pass) {
   constexpr int vectors = 16 / Dot::columns;
   typename Dot::rhs_type bs[V];

@@ -44,7 +44,7 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 /// sum of a[i] * b[i]; n is a multiple of 32, |b[i]| <= 128.
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION std::int64_t dot16(isa i, std::int16_t const* a, std::int16_t const* b, index_t n) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx2) return avx2::dot16(a, b, n);

@@ -18,7 +18,7 @@ struct bounded_double_rounding {
         right(count_of(right_shift(P{}, p))),
         sign(count_of(right_shift(P{}, p) > 0 ? 31 : 32)) {}
   QUERN_INLINE i32s divided(i32s v) const { return sra(sub(add(v, half), srl(v, sign)), right); }
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     return divided(high_halves_of_double(add(mul_wide(mul_low(x, factor), multiplier), broadcast_wide(std::int64_t{1} << 30))));
   }
 };
@@ -32,7 +32,7 @@ struct scaled_byte {
 
   QUERN_INLINE scaled_byte(std::int32_t zero, typename P::parameters p)
       : zero_point(broadcast(zero)), high(broadcast(p.multiplier >> 11)), low(broadcast(p.multiplier & 2047)), second(p) {}
-  QUERN_INLINE i32s operator()(i32s q) const {
+  QUERN_INLINE_BODY i32s operator()(i32s q) const {
     i32s const x = sub(q, zero_point);
     i32s const rest = sra(add(mul_low(x, low), broadcast(1 << 10)), count_of(11));
     return second.divided(add(mul_low(x, high), rest));
@@ -70,7 +70,7 @@ struct vector_sum {
   Lhs lhs;
   Rhs rhs;
   Out out;
-  QUERN_INLINE i32s operator()(i32s a, i32s b) const {
+  QUERN_INLINE_BODY i32s operator()(i32s a, i32s b) const {
     if constexpr (Subtract)
       return out(sub(lhs(a), rhs(b)));
     else
@@ -91,7 +91,7 @@ struct small_double_rounding {
   bounded_double_rounding<P> second;
   QUERN_INLINE explicit small_double_rounding(typename P::parameters p)
       : high(broadcast(static_cast<std::int32_t>((std::int64_t{p.multiplier} + 32768) >> 16))), low(broadcast(std::int32_t{static_cast<std::int16_t>(p.multiplier)})), second(p) {}
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     i32s const rest = add(sra(mul_low(x, low), count_of(16)), broadcast(1 << 14));
     return second.divided(sra(add(mul_low(x, high), rest), count_of(15)));
   }
@@ -102,7 +102,7 @@ struct vector_prelu {
   i32s src_zero_point, alpha_zero_point;
   Identity identity;
   Slope slope;
-  QUERN_INLINE i32s operator()(i32s q, i32s a) const {
+  QUERN_INLINE_BODY i32s operator()(i32s q, i32s a) const {
     i32s const x = sub(q, src_zero_point);
     return select(less(x, broadcast(0)), slope(mul_low(x, sub(a, alpha_zero_point))), identity(x));
   }
@@ -110,7 +110,7 @@ struct vector_prelu {
 
 /// Fewer than `lanes` codes.
 template <class T, class Op>
-QUERN_INLINE void binary_few(T const* a, T const* b, T* dst, index_t n, Op const& op, i32s lo, i32s hi, i32s zero) {
+QUERN_INLINE_BODY void binary_few(T const* a, T const* b, T* dst, index_t n, Op const& op, i32s lo, i32s hi, i32s zero) {
   std::int32_t x[lanes] = {}, y[lanes] = {};
   for (index_t k = 0; k < n; ++k) x[k] = a[k], y[k] = b[k];
   i32s const v = op(load(static_cast<std::int32_t const*>(x)), load(static_cast<std::int32_t const*>(y)));
@@ -119,7 +119,7 @@ QUERN_INLINE void binary_few(T const* a, T const* b, T* dst, index_t n, Op const
 
 /// dst = clamp(op(a, b) + zero_point) over n codes.
 template <class T, class Op>
-QUERN_INLINE void binary_loop(T const* a, T const* b, T* dst, index_t n, Op const& op, std::int32_t zero_point, quern::fixed_point::limits l) {
+QUERN_INLINE_BODY void binary_loop(T const* a, T const* b, T* dst, index_t n, Op const& op, std::int32_t zero_point, quern::fixed_point::limits l) {
   index_t i = 0;
   i32s const lo = broadcast(l.min - zero_point), hi = broadcast(l.max - zero_point), zero = broadcast(zero_point);
   if constexpr (sizeof(T) == 1) {

@@ -183,7 +183,7 @@ inline namespace QUERN_ABI {
 template <bool Average, class T>
 bool pool_row_of_vectors(isa i, pool_geometry const& g, T const* src, index_t rows, T* dst, T lo, T hi) noexcept;
 
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 template <bool Average, class T>
 bool pool_row_of_vectors(isa i, pool_geometry const& g, T const* src, index_t rows, T* dst, T lo, T hi) noexcept {
   if (i >= isa::avx512bw && g.channels >= (Average ? 32 : 64))

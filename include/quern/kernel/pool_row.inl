@@ -17,7 +17,7 @@ struct averages {
 
 /// One block of channels of one pixel: word_lanes (average, Wide: twice as many) or 2 * word_lanes (maximum).
 template <bool Average, bool Wide, class T>
-QUERN_INLINE void pool_block(T const* src, index_t row_stride, index_t col_stride, index_t rows, index_t cols, averages const& a, byte_vector lo,
+QUERN_INLINE_BODY void pool_block(T const* src, index_t row_stride, index_t col_stride, index_t rows, index_t cols, averages const& a, byte_vector lo,
                              byte_vector hi, T* dst) {
   if constexpr (Average && Wide) {
     words sum = widen(src), next = widen(src + word_lanes);
@@ -48,7 +48,7 @@ constexpr index_t most_blocked_taps = 16, most_channels = 1024;
 
 /// Up to most_channels channels of one pixel.
 template <class T>
-QUERN_INLINE void average_in_order(T const* src, quern::detail::pool_geometry const& g, index_t rows, index_t cols, index_t channels, averages const& a,
+QUERN_INLINE_BODY void average_in_order(T const* src, quern::detail::pool_geometry const& g, index_t rows, index_t cols, index_t channels, averages const& a,
                                    byte_vector lo, byte_vector hi, T* dst) {
   alignas(64) std::int16_t sums[most_channels];
   index_t const whole = channels / word_lanes * word_lanes;

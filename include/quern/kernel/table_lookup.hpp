@@ -202,7 +202,7 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 QUERN_DETAIL_KERNEL_FUNCTION void look_up(isa i, std::uint8_t const* table, std::uint8_t const* src, std::uint8_t* dst, index_t n) noexcept {
 #if QUERN_X86_64
   if (i >= isa::avx512_vnni && has_vbmi()) return avx512vbmi::look_up(table, src, dst, n);

@@ -14,7 +14,7 @@ struct tile_place {
 
 /// Where one accumulator is one column they start from init; else from zero, and init is added when they are folded.
 template <class Dot, int S, int M, int V>
-QUERN_INLINE void start(vec (&c)[S][M][V], int pass, kernel::tile_job const& job, std::int32_t const* init) {
+QUERN_INLINE_BODY void start(vec (&c)[S][M][V], int pass, kernel::tile_job const& job, std::int32_t const* init) {
 #pragma GCC unroll 16
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 16
@@ -29,7 +29,7 @@ QUERN_INLINE void start(vec (&c)[S][M][V], int pass, kernel::tile_job const& job
 
 /// Four vectors at a time become the `lanes` columns of up to four rows.
 template <int W, int M, int V>
-QUERN_INLINE void store_scaled(vec (&x)[M][V], int column, kernel::tile_job const& job, unsigned char* dst) {
+QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job const& job, unsigned char* dst) {
   kernel::tile_scaling const& s = *job.scaling;
   index_t const stride = s.stride;
   simd::words const shift = simd::broadcast_word(s.shift);
@@ -66,7 +66,7 @@ QUERN_INLINE void store_scaled(vec (&x)[M][V], int column, kernel::tile_job cons
 }
 
 template <class Dot, int S, int M, int V>
-QUERN_INLINE void finish(vec (&c)[S][M][V], int pass, kernel::tile_job const& job, tile_place const& at) {
+QUERN_INLINE_BODY void finish(vec (&c)[S][M][V], int pass, kernel::tile_job const& job, tile_place const& at) {
   constexpr int W = V / Dot::partial_sums;
   int const column = pass * W * simd::lanes;
   std::int32_t const* init = at.init + column;

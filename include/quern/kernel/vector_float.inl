@@ -5,7 +5,7 @@
 // floats, zero, muladd(acc, a, b): round(round(a * b) + acc), fold(registers): the sum of 32 lanes in halves.
 
 template <bool Signed, int R>
-QUERN_INLINE void float_block(float const* query, std::uint8_t const* vectors, index_t stride, index_t n, float* out) {
+QUERN_INLINE_BODY void float_block(float const* query, std::uint8_t const* vectors, index_t stride, index_t n, float* out) {
   constexpr int registers = float_lanes / lanes;
   floats acc[R][registers];
 #pragma GCC unroll 8

@@ -18,7 +18,7 @@ QUERN_INLINE words accumulate(words acc, words q, words c) {
 
 /// Q queries against C vectors.
 template <vector_op Op, bool QuerySigned, bool CorpusSigned, int Q, int C>
-QUERN_INLINE void block(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
+QUERN_INLINE_BODY void block(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
                         words (&acc)[Q][C]) {
 #pragma GCC unroll 8
   for (int i = 0; i < Q; ++i)
@@ -77,7 +77,7 @@ void rows(std::uint8_t const* query, std::uint8_t const* vectors, index_t stride
 }
 
 template <int Q>
-QUERN_INLINE void finish_tile(words (&acc)[Q][vector_rows], std::int32_t* out, index_t out_stride) {
+QUERN_INLINE_BODY void finish_tile(words (&acc)[Q][vector_rows], std::int32_t* out, index_t out_stride) {
   if constexpr (has_sum16) {
     constexpr std::int32_t nothing[4] = {};
     sum16(acc, nothing, out, out_stride);

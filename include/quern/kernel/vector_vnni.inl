@@ -82,7 +82,7 @@ std::int32_t pair_dot(std::uint8_t const* a, std::uint8_t const* b, index_t n) {
 }
 
 template <int Q, bool QuerySigned, bool CorpusSigned>
-QUERN_INLINE void block(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
+QUERN_INLINE_BODY void block(std::uint8_t const* queries, index_t query_stride, std::uint8_t const* vectors, index_t stride, index_t n,
                         bytes (&acc)[Q][vector_rows]) {
 #pragma GCC unroll 8
   for (int i = 0; i < Q; ++i)
@@ -149,7 +149,7 @@ void rows_dot(std::uint8_t const* query, std::uint8_t const* vectors, index_t st
 }
 
 template <int Q>
-QUERN_INLINE void finish_tile(bytes (&acc)[Q][vector_rows], std::int32_t const* corrections, std::int32_t* out, index_t out_stride) {
+QUERN_INLINE_BODY void finish_tile(bytes (&acc)[Q][vector_rows], std::int32_t const* corrections, std::int32_t* out, index_t out_stride) {
   if constexpr (has_sum16) {
     sum16(acc, corrections, out, out_stride);
   } else {
@@ -173,7 +173,7 @@ void tile_dot(std::uint8_t const* queries, index_t query_stride, std::uint8_t co
 
 /// Squared distances of one query and C vectors; `whole`: a register's worth of bytes lies before the end.
 template <bool Signed, int C>
-QUERN_INLINE void block_l2(std::uint8_t const* query, std::uint8_t const* vectors, index_t stride, index_t n, bool whole,
+QUERN_INLINE_BODY void block_l2(std::uint8_t const* query, std::uint8_t const* vectors, index_t stride, index_t n, bool whole,
                            bytes (&acc)[C], bytes (&plain)[C]) {
 #pragma GCC unroll 8
   for (int r = 0; r < C; ++r) acc[r] = plain[r] = zero();

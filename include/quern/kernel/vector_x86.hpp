@@ -410,7 +410,7 @@ inline namespace QUERN_ABI {
 
 /// The best kernels under a cap.
 template <vector_op Op, bool QuerySigned, bool CorpusSigned>
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 vector_kernels choose_vector_kernels(isa cap) {
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(cap);
@@ -430,7 +430,7 @@ vector_kernels choose_vector_kernels(isa cap);
 
 /// The best float kernel under a cap.
 template <bool CorpusSigned>
-#if QUERN_DETAIL_KERNEL_BODIES
+#if QUERN_DETAIL_KERNELS_HERE
 float_dots_kernel choose_float_dots(isa cap) {
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(cap);

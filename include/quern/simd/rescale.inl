@@ -16,7 +16,7 @@ namespace inner {
 
 /// `f` of each lane's parameters; behind the n-th those of the last.
 template <class P, class F>
-QUERN_INLINE i32s gather(typename P::parameters const* p, index_t n, F f) {
+QUERN_INLINE_BODY i32s gather(typename P::parameters const* p, index_t n, F f) {
   std::int32_t all[lanes];
   for (index_t i = 0; i < lanes; ++i) all[i] = f(p[i < n ? i : n - 1]);
   return load(static_cast<std::int32_t const*>(all));
@@ -46,7 +46,7 @@ struct single_rounding {
   struct half_step_function {
     i32s multiplier, right, before, whole;
 #if QUERN_DETAIL_PACKED
-    QUERN_INLINE i32s operator()(i32s x) const {
+    QUERN_INLINE_BODY i32s operator()(i32s x) const {
       if constexpr (by_magnitude(P{}) || ties_away(P{})) {
         // -t - 1 for a negative x: (-t - 1 + 1) / 2 rounded down is -((t + 1) / 2).
         i32s const t = shift_right(high_halves(mul_wide_unsigned(abs(x), multiplier)), right);
@@ -64,7 +64,7 @@ struct single_rounding {
   bool in_half_steps = true;
 
   QUERN_INLINE explicit single_rounding(typename P::parameters p) : single_rounding(&p, 1) {}
-  QUERN_INLINE single_rounding(typename P::parameters const* p, index_t n) {
+  QUERN_INLINE_BODY single_rounding(typename P::parameters const* p, index_t n) {
     multiplier = gather<P>(p, n, [](auto e) { return single_form_of(P{}, e).multiplier; });
     i32s const shift = gather<P>(p, n, [](auto e) { return single_form_of(P{}, e).right; }), zero = broadcast(0);
     right = zero_extend(shift);
@@ -99,7 +99,7 @@ struct single_rounding {
     else
       return {high_multiplier, high_right, high_right, high_right};  // the last two are not looked at
   }
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     if constexpr (by_magnitude(P{})) {
       wides const p = mul_wide_unsigned(abs(x), multiplier);  // |INT_MIN| is 2^31 there
       return copysign(low_halves(shift_right_logical(add(p, half), right)), x);
@@ -129,7 +129,7 @@ struct double_rounding {
   bool in_half_steps = true;  // every e > 0, nothing to shift to the left, multipliers of 31 bits
 
   QUERN_INLINE explicit double_rounding(typename P::parameters p) : double_rounding(&p, 1) {}
-  QUERN_INLINE double_rounding(typename P::parameters const* p, index_t n) {
+  QUERN_INLINE_BODY double_rounding(typename P::parameters const* p, index_t n) {
     multiplier = gather<P>(p, n, [](auto e) { return e.multiplier; });
     i32s const shift = gather<P>(p, n, [](auto e) { return right_shift(P{}, e) - left_shift(P{}, e); }), zero = broadcast(0), one = broadcast(1);
     left = max(sub(zero, shift), zero);
@@ -142,14 +142,14 @@ struct double_rounding {
   /// Twice the multiplier is 2^32 more than it is as an int32, so the high half of twice the product is short of x.
   struct half_step_function {
     i32s twice, right;
-    QUERN_INLINE i32s operator()(i32s x) const {
+    QUERN_INLINE_BODY i32s operator()(i32s x) const {
       i32s const v = add(high_halves(add(mul_wide(x, twice), broadcast_wide(std::int64_t{1} << 31))), x);
       return shift_right(add(v, shift_right(v, 31)), right);
     }
   };
   QUERN_INLINE half_step_function half_steps() const { return {add(multiplier, multiplier), right}; }
 #endif
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     if constexpr (!std::is_same_v<P, rescale::qnnpack>) x = shift_left(x, left);
     i32s const v = high_halves_of_double(add(mul_wide(x, multiplier), broadcast_wide(std::int64_t{1} << 30)));
     i32s const t = shift_right(sub(v, shift_right_logical(v, sign)), right);
@@ -168,7 +168,7 @@ struct shifting {
   template <class Parameters>
   QUERN_INLINE explicit shifting(Parameters p) : shifting(&p, 1) {}
   template <class Parameters>
-  QUERN_INLINE shifting(Parameters const* p, index_t n) {
+  QUERN_INLINE_BODY shifting(Parameters const* p, index_t n) {
     using P = rescale::power_of_two<Rounding>;
     first = gather<P>(p, n, [](auto e) { return e.shift > 33 ? 32 : e.shift > 0 ? e.shift - 1 : 0; });
     last = gather<P>(p, n, [](auto e) { return e.shift > 0 ? 1 : 0; });
@@ -183,7 +183,7 @@ struct shifting {
     QUERN_INLINE i32s operator()(i32s x) const { return shift_right(x, right); }
   };
   QUERN_INLINE half_step_function half_steps() const { return {first}; }
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     if (any_left) [[unlikely]]
       x = select(less(most, x), broadcast(2147483647), shift_left(max(x, least), left));
     i32s const t = shift_right(x, first), q = shift_right(t, last);
@@ -217,7 +217,7 @@ struct words_product {
   bool in_half_steps;  // every shift goes to the right; what saturates on the way is far beyond 8 bits
 
   QUERN_INLINE explicit words_product(rescale::multiplier_shift p) : words_product(&p, 1) {}
-  QUERN_INLINE words_product(rescale::multiplier_shift const* p, index_t n) {
+  QUERN_INLINE_BODY words_product(rescale::multiplier_shift const* p, index_t n) {
     using P = rescale::xnnpack_rndnu16;
     multiplier = gather<P>(p, n, [](auto e) { return e.multiplier; });
     first = gather<P>(p, n, [](auto e) { return e.shift < 0 ? -e.shift - 1 : 0; });
@@ -233,7 +233,7 @@ struct words_product {
   };
   QUERN_INLINE half_step_function half_steps() const { return {multiplier, first}; }
 #endif
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     i32s const t = min(max(shift_right(x, first), broadcast(-65536)), broadcast(65534));
     i32s const u = shift_right(add(shift_left(t, left), last), last);
     i32s const w = min(max(u, broadcast(-32768)), broadcast(32767));
@@ -257,7 +257,7 @@ struct float_product {
   template <class Parameters>
   QUERN_INLINE explicit float_product(Parameters p) : scale(broadcast(p.scale)) {}
   template <class Parameters>
-  QUERN_INLINE float_product(Parameters const* p, index_t n) {
+  QUERN_INLINE_BODY float_product(Parameters const* p, index_t n) {
     float all[lanes] = {};
     for (index_t i = 0; i < n; ++i) all[i] = p[i].scale;
     scale = load(static_cast<float const*>(all));
@@ -273,7 +273,7 @@ struct double_product {
   template <class Parameters>
   QUERN_INLINE explicit double_product(Parameters p) : double_product(&p, 1) {}
   template <class Parameters>
-  QUERN_INLINE double_product(Parameters const* p, index_t n) {
+  QUERN_INLINE_BODY double_product(Parameters const* p, index_t n) {
     double all[lanes], doubled[lanes];
     for (index_t i = 0; i < lanes; ++i) {
       double const s = p[i < n ? i : n - 1].scale;
@@ -287,7 +287,7 @@ struct double_product {
   /// Doubling a scale doubles its rounded products, or both are far below 1/2.
   QUERN_INLINE away_product half_steps() const { return away_product(twice); }
 #endif
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     f64s const v = mul(to_f64(x), scale);
     if (grows) [[unlikely]]
       return saturated(v, Rounding{});
@@ -299,7 +299,7 @@ struct double_product {
 struct biased_product {
   f32s scale, bias, zero_point;
   QUERN_INLINE explicit biased_product(rescale::onednn::parameters p) : biased_product(&p, 1) {}
-  QUERN_INLINE biased_product(rescale::onednn::parameters const* p, index_t n) {
+  QUERN_INLINE_BODY biased_product(rescale::onednn::parameters const* p, index_t n) {
     float s[lanes], b[lanes], z[lanes];
     for (index_t i = 0; i < lanes; ++i) {
       auto const e = p[i < n ? i : n - 1];
@@ -309,7 +309,7 @@ struct biased_product {
     bias = load(static_cast<float const*>(b));
     zero_point = load(static_cast<float const*>(z));
   }
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     return saturated(add(mul(add(to_f32(x), bias), scale), zero_point), round_to::half_even{});
   }
 };
@@ -321,10 +321,10 @@ struct lanewise_rescale {
   QUERN_INLINE explicit lanewise_rescale(typename P::parameters p) {
     for (auto& e : each) e = p;
   }
-  QUERN_INLINE lanewise_rescale(typename P::parameters const* p, index_t n) {
+  QUERN_INLINE_BODY lanewise_rescale(typename P::parameters const* p, index_t n) {
     for (index_t i = 0; i < lanes; ++i) each[i] = p[i < n ? i : 0];
   }
-  QUERN_INLINE i32s operator()(i32s x) const {
+  QUERN_INLINE_BODY i32s operator()(i32s x) const {
     std::int32_t all[lanes];
     store(static_cast<std::int32_t*>(all), x);
     for (int i = 0; i < lanes; ++i) all[i] = P::apply(all[i], each[i]);
