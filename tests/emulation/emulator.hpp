@@ -12,6 +12,7 @@
 
 #include <quern/cpu/detect.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
@@ -182,10 +183,16 @@ class vector_registers {
     std::memcpy(&bits, area_ + 512, 8);
     return bits & frame_;
   }
+  // Asked once: a hypervisor takes longer for CPUID than everything else here.
   static unsigned component_offset(unsigned component) {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    __cpuid_count(0xd, component, a, b, c, d);
-    return b;
+    static std::atomic<unsigned> known[7] = {};
+    unsigned offset = known[component].load(std::memory_order_relaxed);
+    if (offset == 0) {
+      unsigned a = 0, b = 0, c = 0, d = 0;
+      __cpuid_count(0xd, component, a, b, c, d);
+      known[component].store(offset = b, std::memory_order_relaxed);
+    }
+    return offset;
   }
 
   unsigned char* area_;
