@@ -31,7 +31,9 @@ install_missing() {
 
 # What every build needs. Libraries are looked for by a file, since they may have been installed without apt.
 need_build_tools() {
-  need "${CXX:-g++}" g++ cmake cmake ninja ninja-build python3 python3-minimal
+  need "${CXX:-g++}" g++ cmake cmake ninja ninja-build
+  # Other packages bring Debian's python3-minimal, which lacks half of the standard library.
+  python3 -c 'import concurrent.futures, shutil' 2>/dev/null || missing+=(python3)
 }
 
 # configure DIRECTORY CMAKE-OPTION...: quiet unless it fails.
