@@ -199,10 +199,12 @@ struct depthwise_words {
   /// Quarter v of the bytes to p[v].
   QUERN_INLINE static void scatter(__m256i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
     __m128i const low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
+    // _mm_storeh_pd would be the upper halves' instruction too, but wants a double's alignment.
+    double const low_upper = _mm_castsi128_pd(low)[1], high_upper = _mm_castsi128_pd(high)[1];
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p0), low);
-    _mm_storeh_pd(reinterpret_cast<double*>(p1), _mm_castsi128_pd(low));
+    __builtin_memcpy(p1, &low_upper, 8);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p2), high);
-    _mm_storeh_pd(reinterpret_cast<double*>(p3), _mm_castsi128_pd(high));
+    __builtin_memcpy(p3, &high_upper, 8);
   }
 };
 QUERN_INLINE __m128i channels16(unsigned char const* p, index_t live) {
@@ -280,10 +282,12 @@ struct depthwise_quads {
   /// Quarter v of the bytes to p[v].
   QUERN_INLINE static void scatter(__m256i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
     __m128i const low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
+    // _mm_storeh_pd would be the upper halves' instruction too, but wants a double's alignment.
+    double const low_upper = _mm_castsi128_pd(low)[1], high_upper = _mm_castsi128_pd(high)[1];
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p0), low);
-    _mm_storeh_pd(reinterpret_cast<double*>(p1), _mm_castsi128_pd(low));
+    __builtin_memcpy(p1, &low_upper, 8);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p2), high);
-    _mm_storeh_pd(reinterpret_cast<double*>(p3), _mm_castsi128_pd(high));
+    __builtin_memcpy(p3, &high_upper, 8);
   }
 };
 #include "depthwise.inl"

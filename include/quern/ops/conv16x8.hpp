@@ -33,7 +33,8 @@ struct wide_output {
   std::int32_t min = -32768, max = 32767;
 
   QUERN_INLINE std::int16_t operator()(std::int64_t acc, index_t o) const noexcept {
-    if (bias != nullptr) acc += bias[o];
+    if (bias != nullptr)  // modulo 2^64, as a damaged model's bias needs
+      acc = static_cast<std::int64_t>(static_cast<std::uint64_t>(acc) + static_cast<std::uint64_t>(std::int64_t{bias[o]}));
     std::int32_t y = 0;
     if constexpr (wide_rescale_policy<Rescale>)
       y = Rescale::apply(acc, rescale[o * step]);

@@ -41,9 +41,10 @@ struct cmsis_nn_s64 {
   QUERN_INLINE static constexpr parameters from_multiplier(multiplier_shift m) noexcept {
     return tflite_s64::from_multiplier(m);
   }
-  /// |x| < 2^47.
+  /// |x| < 2^47; beyond, the product is taken modulo 2^64.
   QUERN_INLINE static constexpr std::int32_t apply(std::int64_t x, parameters p) noexcept {
-    std::int64_t const twice = wrap32((x * p.multiplier) >> (14 - p.shift));
+    std::uint64_t const product = static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(std::int64_t{p.multiplier});
+    std::int64_t const twice = wrap32(static_cast<std::int64_t>(product) >> (14 - p.shift));
     return static_cast<std::int32_t>((twice + 1) >> 1);
   }
   QUERN_INLINE static constexpr std::int32_t apply(std::int32_t x, parameters p) noexcept {

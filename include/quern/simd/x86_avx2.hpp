@@ -410,8 +410,10 @@ QUERN_INLINE void store_quarter(void* p, bytes a) {
   __m128i const half = Quarter < 2 ? _mm256_castsi256_si128(a.v) : _mm256_extracti128_si256(a.v, 1);
   if constexpr (Quarter % 2 == 0)
     _mm_storel_epi64(static_cast<__m128i*>(p), half);
-  else
-    _mm_storeh_pd(static_cast<double*>(p), _mm_castsi128_pd(half));
+  else {
+    double const upper = _mm_castsi128_pd(half)[1];  // _mm_storeh_pd wants a double's alignment
+    __builtin_memcpy(p, &upper, 8);
+  }
 }
 
 #include "rounding.inl"

@@ -275,7 +275,13 @@ QUERN_INLINE f64s truncate(f64s a) { return {_mm512_roundscale_pd(a.lo, 0x0b), _
 
 QUERN_INLINE float reduce_min(f32s a) { return _mm512_reduce_min_ps(a.v); }
 QUERN_INLINE float reduce_max(f32s a) { return _mm512_reduce_max_ps(a.v); }
-QUERN_INLINE std::int32_t reduce_add(i32s a) { return _mm512_reduce_add_epi32(a.v); }
+/// Modulo 2^32; _mm512_reduce_add_epi32 of GCC ends in the sum of two ints.
+QUERN_INLINE std::int32_t reduce_add(i32s a) {
+  __m256i const s = _mm256_add_epi32(_mm512_castsi512_si256(a.v), _mm512_extracti64x4_epi64(a.v, 1));
+  __m128i t = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+  t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1)));
+}
 QUERN_INLINE std::int32_t reduce_min(i32s a) { return _mm512_reduce_min_epi32(a.v); }
 QUERN_INLINE std::int32_t reduce_max(i32s a) { return _mm512_reduce_max_epi32(a.v); }
 

@@ -385,8 +385,10 @@ template <int Half>
 QUERN_INLINE void store_half(void* p, bytes a) {
   if constexpr (Half == 0)
     _mm_storel_epi64(static_cast<__m128i*>(p), a.v);
-  else
-    _mm_storeh_pd(static_cast<double*>(p), _mm_castsi128_pd(a.v));
+  else {
+    double const upper = _mm_castsi128_pd(a.v)[1];  // _mm_storeh_pd wants a double's alignment
+    __builtin_memcpy(p, &upper, 8);
+  }
 }
 template <int Quarter>
 QUERN_INLINE void store_quarter(void* p, bytes a) {
