@@ -53,7 +53,10 @@ QUERN_INLINE_BODY void four_pixels(quern::detail::depthwise_row const& s, channe
   bytes codes = pack_signed(adds(pack_signed(c0, c1), k.shift), adds(pack_signed(c2, c3), k.shift));
   codes = min_signed(max_signed(codes, k.lo), k.hi);
   if constexpr (!std::is_signed_v<Dst>) codes = bit_xor(codes, broadcast_byte(std::int8_t{-128}));
-  Dot::scatter(codes.v, to, to + p1 * stride, to + p2 * stride, to + p3 * stride);
+  store_quarter<0>(to, codes);
+  store_quarter<1>(to + p1 * stride, codes);
+  store_quarter<2>(to + p2 * stride, codes);
+  store_quarter<3>(to + p3 * stride, codes);
 }
 
 template <class R>

@@ -28,7 +28,7 @@ inline void load_pairs(pair_weights<Dot>& w, std::int8_t const* taps, index_t st
   auto const at = [&](int row, int column) { return reinterpret_cast<unsigned char const*>(taps + (row * 3 + column) * step); };
 #pragma GCC unroll 4
   for (int x = 0; x < 3; ++x) w.column[x] = paired<Dot>(Dot::template widened<true>(at(0, x)), Dot::template widened<true>(at(1, x)));
-  auto const none = Dot::no_words();
+  auto const none = Dot::zero_words();
   // Of row 2 neighbours (x - 1, x). Stride 1: for the output that column x ends, its column 2; for the next one its columns 0 and 1.
   // Stride 2: for the output that x ends its columns 1 and 2; for the next, of which x is column 0, that.
   if (neighbours) {
@@ -62,8 +62,8 @@ inline void pair_sums(quern::detail::depthwise_image const& s, unsigned char con
   using vec = typename Dot::vec;
   vec const start_low = load(init).v, start_high = load(init + lanes).v, blank = Dot::template widened<Signed>(s.blank);
   two_vecs<Dot> const blanks = paired<Dot>(blank, blank);
-  index_t x = first * Stride - s.left, const0 = x < 0 ? 0 : x;
-  image_columns<Dot, Signed> image{rows[0] + const0 * steps[0], rows[1] + const0 * steps[1], rows[2] + const0 * steps[2], steps[0], steps[1], steps[2], blanks, blank};
+  index_t x = first * Stride - s.left, column = x < 0 ? 0 : x;
+  image_columns<Dot, Signed> image{rows[0] + column * steps[0], rows[1] + column * steps[1], rows[2] + column * steps[2], steps[0], steps[1], steps[2], blanks, blank};
   auto const inside = [&](index_t column) { return static_cast<std::size_t>(column) < static_cast<std::size_t>(s.w); };
   vec c0 = blank;
   if constexpr (Stride == 1) {
@@ -207,9 +207,10 @@ inline void depthwise_pairs_of(void const* context, quern::detail::depthwise_ima
         for (index_t i = 0; i < outputs; i += 2) {
           index_t const second = i + 1 < outputs ? 1 : 0;  // a last one alone is written twice
           words const p = finished(acc + i * wide), q = finished(acc + (i + second) * wide);
-          bytes codes = min_signed(max_signed(bytes{Dot::packed(p.v, q.v)}, lo), hi);
+          bytes codes = min_signed(max_signed(pack_signed_private(p, q), lo), hi);  // those of p, then those of q
           if constexpr (offset != 0) codes = bit_xor(codes, flip);
-          Dot::store_halves(codes.v, to, to + second * s.dst_w_stride);
+          store_half<0>(to, codes);
+          store_half<1>(to + second * s.dst_w_stride, codes);
           to += 2 * s.dst_w_stride;
         }
       }

@@ -186,26 +186,10 @@ struct depthwise_words {
     __m128i const x = _mm_loadu_si128(reinterpret_cast<__m128i const*>(p));
     return Signed ? _mm256_cvtepi8_epi16(x) : _mm256_cvtepu8_epi16(x);
   }
-  QUERN_INLINE static vec no_words() { return _mm256_setzero_si256(); }
+  QUERN_INLINE static vec zero_words() { return _mm256_setzero_si256(); }
   QUERN_INLINE static vec unpack_low(vec a, vec b) { return _mm256_unpacklo_epi16(a, b); }
   QUERN_INLINE static vec unpack_high(vec a, vec b) { return _mm256_unpackhi_epi16(a, b); }
   QUERN_INLINE static vec add_product(vec c, vec a, vec b) { return depthwise_detail::in_order(_mm256_add_epi32(c, _mm256_madd_epi16(a, b))); }
-  /// Words to bytes: those of p, then those of q.
-  QUERN_INLINE static vec packed(vec p, vec q) { return _mm256_permute4x64_epi64(_mm256_packs_epi16(p, q), 0xd8); }
-  QUERN_INLINE static void store_halves(vec x, unsigned char* p0, unsigned char* p1) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p0), _mm256_castsi256_si128(x));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p1), _mm256_extracti128_si256(x, 1));
-  }
-  /// Quarter v of the bytes to p[v].
-  QUERN_INLINE static void scatter(__m256i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
-    __m128i const low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
-    // _mm_storeh_pd would be the upper halves' instruction too, but wants a double's alignment.
-    double const low_upper = _mm_castsi128_pd(low)[1], high_upper = _mm_castsi128_pd(high)[1];
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p0), low);
-    __builtin_memcpy(p1, &low_upper, 8);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p2), high);
-    __builtin_memcpy(p3, &high_upper, 8);
-  }
 };
 QUERN_INLINE __m128i channels16(unsigned char const* p, index_t live) {
   if (live == 16) return _mm_loadu_si128(reinterpret_cast<__m128i const*>(p));
@@ -279,16 +263,6 @@ struct depthwise_quads {
   QUERN_INLINE static __m256i dot(__m256i c, unsigned char const* p, index_t, int v, weight w) {
     return _mm256_dpbusd_avx_epi32(c, _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p + 32 * v)), w);
   }
-  /// Quarter v of the bytes to p[v].
-  QUERN_INLINE static void scatter(__m256i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
-    __m128i const low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
-    // _mm_storeh_pd would be the upper halves' instruction too, but wants a double's alignment.
-    double const low_upper = _mm_castsi128_pd(low)[1], high_upper = _mm_castsi128_pd(high)[1];
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p0), low);
-    __builtin_memcpy(p1, &low_upper, 8);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p2), high);
-    __builtin_memcpy(p3, &high_upper, 8);
-  }
 };
 #include "depthwise.inl"
 
@@ -327,25 +301,10 @@ struct depthwise_words {
     __m256i const x = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p));
     return Signed ? _mm512_cvtepi8_epi16(x) : _mm512_cvtepu8_epi16(x);
   }
-  QUERN_INLINE static vec no_words() { return _mm512_setzero_si512(); }
+  QUERN_INLINE static vec zero_words() { return _mm512_setzero_si512(); }
   QUERN_INLINE static vec unpack_low(vec a, vec b) { return _mm512_unpacklo_epi16(a, b); }
   QUERN_INLINE static vec unpack_high(vec a, vec b) { return _mm512_unpackhi_epi16(a, b); }
   QUERN_INLINE static vec add_product(vec c, vec a, vec b) { return depthwise_detail::in_order(_mm512_add_epi32(c, _mm512_madd_epi16(a, b))); }
-  /// Words to bytes: those of p, then those of q.
-  QUERN_INLINE static vec packed(vec p, vec q) {
-    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), _mm512_packs_epi16(p, q));
-  }
-  QUERN_INLINE static void store_halves(vec x, unsigned char* p0, unsigned char* p1) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p0), _mm512_castsi512_si256(x));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p1), _mm512_maskz_extracti64x4_epi64(15, x, 1));
-  }
-  /// Quarter v of the bytes to p[v].
-  QUERN_INLINE static void scatter(__m512i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p0), _mm512_castsi512_si128(x));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p1), _mm512_maskz_extracti32x4_epi32(15, x, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p2), _mm512_maskz_extracti32x4_epi32(15, x, 2));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p3), _mm512_maskz_extracti32x4_epi32(15, x, 3));
-  }
 };
 template <bool Signed>
 QUERN_INLINE __m512i widened(__m128i a, __m128i b) {
@@ -439,13 +398,6 @@ struct depthwise_quads {
   QUERN_INLINE static void store_acc(std::int32_t* p, __m512i x) { _mm512_storeu_si512(p, x); }
   QUERN_INLINE static weight load_weight(unsigned char const* p, int) { return _mm512_loadu_si512(p); }
   QUERN_INLINE static __m512i dot(__m512i c, unsigned char const* p, index_t, int, weight w) { return _mm512_dpbusd_epi32(c, _mm512_loadu_si512(p), w); }
-  /// Quarter v of the bytes to p[v].
-  QUERN_INLINE static void scatter(__m512i x, unsigned char* p0, unsigned char* p1, unsigned char* p2, unsigned char* p3) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p0), _mm512_castsi512_si128(x));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p1), _mm512_maskz_extracti32x4_epi32(15, x, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p2), _mm512_maskz_extracti32x4_epi32(15, x, 2));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p3), _mm512_maskz_extracti32x4_epi32(15, x, 3));
-  }
 };
 #include "depthwise.inl"
 
