@@ -216,26 +216,12 @@ extern "C" int LLVMFuzzerTestOneInput(unsigned char const* data, std::size_t siz
   return 0;
 }
 #else
-namespace {
-void sequence(std::uint64_t state, int rounds) {
-  std::vector<unsigned char> bytes(220);
-  for (int round = 0; round < rounds; ++round) {
-    for (auto& b : bytes) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      b = static_cast<unsigned char>(state >> 56);
-    }
-    bytes[0] = static_cast<unsigned char>(round);
-    any_convolution({bytes.data(), bytes.size()});
-  }
-}
-}  // namespace
-
 TEST_CASE("every kernel agrees with the definition on generated convolutions", "[conv][fuzz]") {
-  sequence(20261122, 600);
+  generated(20261122, 220, 600, any_convolution);
   SUCCEED();  // disagreement aborts with the case
 }
 TEST_CASE("every kernel agrees with the definition on generated convolutions, at length", "[conv][fuzz][.exhaustive]") {
-  sequence(20261123, 200000);
+  generated(20261123, 220, 200000, any_convolution);
   SUCCEED();
 }
 #endif

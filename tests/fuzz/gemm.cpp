@@ -170,16 +170,7 @@ extern "C" int LLVMFuzzerTestOneInput(unsigned char const* data, std::size_t siz
 }
 #else
 TEST_CASE("every kernel agrees with plain loops on generated products", "[gemm][fuzz]") {
-  std::uint64_t state = 20261121;
-  std::vector<unsigned char> bytes(160);
-  for (int round = 0; round < 400; ++round) {
-    for (auto& b : bytes) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      b = static_cast<unsigned char>(state >> 56);
-    }
-    bytes[0] = static_cast<unsigned char>(round);
-    any_product({bytes.data(), bytes.size()});
-  }
+  generated(20261121, 160, 400, any_product);
   REQUIRE(support::missed_isas() == "");
 }
 #endif
