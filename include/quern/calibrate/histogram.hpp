@@ -41,19 +41,7 @@ class histogram {
     if (batch.size > 0 && batch.data == nullptr)
       fail(errc::null, "histogram: the batch is null, but has ", batch.size, " values.");
     batch_in_pieces all;
-    if constexpr (std::same_as<std::remove_const_t<T>, float>) {
-      if (batch.contiguous()) {
-        for (index_t i = 0; i < batch.size; i += block)
-          observe(batch.data + i, batch.size - i < block ? batch.size - i : block, all, max_isa);
-        return finish(all);
-      }
-    }
-    buffer<float> copy(batch.size < block ? batch.size : block);
-    for (index_t i = 0; i < batch.size; i += block) {
-      index_t const n = batch.size - i < block ? batch.size - i : block;
-      for (index_t l = 0; l < n; ++l) copy[l] = static_cast<float>(batch[i + l]);
-      observe(copy.data(), n, all, max_isa);
-    }
+    detail::for_each_block(batch, [&](float const* data, index_t n) { observe(data, n, all, max_isa); });
     finish(all);
   }
   /// A matrix is one batch for each of its rows, unless it has no gaps.
@@ -64,7 +52,7 @@ class histogram {
   }
 
   /// A batch that comes in pieces of `piece` values, the last of up to as many (per_channel_observer): the same bits as in one.
-  static constexpr index_t piece = 8192;
+  static constexpr index_t piece = detail::observed_block;
   struct batch_in_pieces {
     double sum = 0, squares = 0;
     index_t values = 0;
@@ -171,7 +159,6 @@ class histogram {
   }
 
  private:
-  static constexpr index_t block = piece;
   static constexpr int lowest_exponent = -125;  // 1 / width stays a float
 
   std::uint64_t& at(index_t i) noexcept { return counts_[i + half_]; }
@@ -234,7 +221,7 @@ class histogram {
   /// the range grows, and, with the answer false, where something is not finite.
   bool observe_whole(float const* data, index_t n, detail::observed_lanes& lanes, isa max_isa) {
     if (partial_.empty()) partial_ = buffer<std::uint16_t>(4 * half_ + 16);
-    if (partial_used_ > 2 * (65535 - block)) flush();  // half of the values may meet in one counter
+    if (partial_used_ > 2 * (65535 - piece)) flush();  // half of the values may meet in one counter
     auto const kernels = detail::observe_kernels_for(max_isa);
     auto const binned = 4 * half_ + 16 <= 65536 ? kernels.binned : kernels.binned_wide;
     auto const half = static_cast<std::int32_t>(half_);

@@ -104,40 +104,32 @@ inline std::int32_t observe_finite(float const* data, index_t n, quern::calibrat
 
 /// Extremes only: what the frameworks' histograms ask for. A NaN leaves least and most alone and shows in the magnitude.
 struct observe_extent {
-  struct lane {
-    observe_f32 least, most;
-    observe_i32 largest;
+  observe_f32 least, most;
+  observe_i32 largest;
 
-    QUERN_INLINE void see(float const* at) {
+  QUERN_INLINE explicit observe_extent(float first) {
+    least = most = first - observe_f32{};
+    largest = observe_i32{};
+  }
+  QUERN_INLINE void see(float const* at) {
+#pragma GCC unroll 4
+    for (int s = 0; s < observe_steps; ++s) {
       observe_f32 v;
-      __builtin_memcpy(&v, at, sizeof v);
+      __builtin_memcpy(&v, at + s * observe_lanes, sizeof v);
       observe_i32 const magnitude = (observe_i32)v & 0x7fffffff;
       largest = magnitude > largest ? magnitude : largest;
       least = v < least ? v : least;
       most = v > most ? v : most;
     }
-  } one;
-
-  QUERN_INLINE explicit observe_extent(float first) {
-    one.least = one.most = first - observe_f32{};
-    one.largest = observe_i32{};
-  }
-  QUERN_INLINE void see(float const* at) {
-#pragma GCC unroll 4
-    for (int s = 0; s < observe_steps; ++s) one.see(at + s * observe_lanes);
   }
   QUERN_INLINE quern::calibrate::detail::observed_extent finish() const {
     float low[observe_lanes], high[observe_lanes];
     std::int32_t magnitude[observe_lanes];
-    __builtin_memcpy(low, &one.least, sizeof low);
-    __builtin_memcpy(high, &one.most, sizeof high);
-    __builtin_memcpy(magnitude, &one.largest, sizeof magnitude);
+    __builtin_memcpy(low, &least, sizeof low);
+    __builtin_memcpy(high, &most, sizeof high);
+    __builtin_memcpy(magnitude, &largest, sizeof magnitude);
     quern::calibrate::detail::observed_extent out;
-    for (int l = 0; l < observe_lanes; ++l) {
-      out.least = low[l] < out.least ? low[l] : out.least;
-      out.most = high[l] > out.most ? high[l] : out.most;
-      out.largest = magnitude[l] > out.largest ? magnitude[l] : out.largest;
-    }
+    for (int l = 0; l < observe_lanes; ++l) out.merge({low[l], high[l], magnitude[l]});
     return out;
   }
 };
