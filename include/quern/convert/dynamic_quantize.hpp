@@ -13,6 +13,23 @@ struct dynamic_result {
   conversion_counts counts;
 };
 
+namespace detail {
+inline namespace QUERN_ABI {
+/// Params from the range of the data itself.
+template <class Scheme, class Src>
+params<Scheme> choose_from_data(Src const& src, choose_options const& choose, isa max_isa) {
+  using granularity_type = typename Scheme::granularity;
+  if constexpr (granularity_type::single) {
+    return choose_params<Scheme>(calibrate::range_of(src, max_isa).range, choose);
+  } else {
+    calibrate::min_max<granularity_type> seen;
+    seen.observe(src, max_isa);
+    return choose_params<Scheme>(seen.ranges(), choose);
+  }
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
 inline namespace QUERN_ABI {
 
 /// Quantizes with the range of the data itself.
@@ -28,17 +45,10 @@ template <class Scheme = asymmetric<u8>, class Rounding = round_to::half_even, c
           detail::code_view Dst>
 dynamic_result<Scheme> dynamic_quantize(Src src, Dst dst, quantize_options<Rounding> const& options = {},
                                         choose_options const& choose = {}) {
-  using granularity_type = typename Scheme::granularity;
   // quantize would find these mistakes too, but only after the data was read.
   (void)detail::check_views("dynamic_quantize", detail::any_const(detail::any_of(src)), detail::any_of(dst));
   dynamic_result<Scheme> result;
-  if constexpr (granularity_type::single) {
-    result.quantized_with = choose_params<Scheme>(calibrate::range_of(src, options.max_isa).range, choose);
-  } else {
-    calibrate::min_max<granularity_type> seen;
-    seen.observe(src, options.max_isa);
-    result.quantized_with = choose_params<Scheme>(seen.ranges(), choose);
-  }
+  result.quantized_with = detail::choose_from_data<Scheme>(src, choose, options.max_isa);
   result.counts = quantize<Rounding, Form>(src, result.quantized_with, dst, options);
   return result;
 }

@@ -250,13 +250,7 @@ template <class Scheme, class Rounding = round_to::half_even, conversion_form Fo
 dynamic_result<Scheme> dynamic_quantize(Src src, packed_view<Code> dst, quantize_options<Rounding> const& options = {}, choose_options const& choose = {}) {
   detail::check_packed("dynamic_quantize", "src", "dst", src, dst);
   dynamic_result<Scheme> result;
-  if constexpr (Scheme::granularity::single) {
-    result.quantized_with = choose_params<Scheme>(calibrate::range_of(src, options.max_isa).range, choose);
-  } else {
-    calibrate::min_max<typename Scheme::granularity> seen;
-    seen.observe(src, options.max_isa);
-    result.quantized_with = choose_params<Scheme>(seen.ranges(), choose);
-  }
+  result.quantized_with = detail::choose_from_data<Scheme>(src, choose, options.max_isa);
   result.counts = quantize<Rounding, Form>(src, result.quantized_with, dst, options);
   return result;
 }

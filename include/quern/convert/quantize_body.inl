@@ -210,12 +210,9 @@ struct block_codes {
   bytes lowest;
   template <class Scales>
   QUERN_INLINE_BODY block_codes(Scales const& s, std::int32_t q_min)
-      : zero0(pack_signed(s.zero_of(0), s.zero_of(1))), zero1(pack_signed(s.zero_of(2), s.zero_of(3))), one(broadcast_word(1)),
-        lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
+      : block_codes(pack_signed(s.zero_of(0), s.zero_of(1)), pack_signed(s.zero_of(2), s.zero_of(3)), q_min) {}
   QUERN_INLINE_BODY block_codes(std::int32_t zero, std::int32_t q_min)
-      : zero0(broadcast_word(static_cast<std::int16_t>(zero))), zero1(zero0), one(broadcast_word(1)),
-        lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
-
+      : block_codes(broadcast_word(static_cast<std::int16_t>(zero)), broadcast_word(static_cast<std::int16_t>(zero)), q_min) {}
   QUERN_INLINE_BODY block_codes(words first, words second, std::int32_t q_min)
       : zero0(first), zero1(second), one(broadcast_word(1)), lowest(broadcast_byte(static_cast<std::int8_t>(q_min))) {}
 

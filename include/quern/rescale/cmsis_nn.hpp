@@ -43,8 +43,7 @@ struct cmsis_nn_s64 {
   }
   /// |x| < 2^47; beyond, the product is taken modulo 2^64.
   QUERN_INLINE static constexpr std::int32_t apply(std::int64_t x, parameters p) noexcept {
-    std::uint64_t const product = static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(std::int64_t{p.multiplier});
-    std::int64_t const twice = wrap32(static_cast<std::int64_t>(product) >> (14 - p.shift));
+    std::int64_t const twice = wrap32(static_cast<std::int64_t>(tflite_s64::product(x, p)) >> (14 - p.shift));
     return static_cast<std::int32_t>((twice + 1) >> 1);
   }
   QUERN_INLINE static constexpr std::int32_t apply(std::int32_t x, parameters p) noexcept {

@@ -29,11 +29,14 @@ struct tflite_s64 {
   QUERN_INLINE static constexpr parameters from_multiplier(multiplier_shift m) noexcept {
     return {reduced_multiplier(m.multiplier), m.shift};
   }
+  /// x * multiplier modulo 2^64.
+  QUERN_INLINE static constexpr std::uint64_t product(std::int64_t x, parameters p) noexcept {
+    return static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(std::int64_t{p.multiplier});
+  }
   /// |x| < 2^47; beyond, where a model's bias is nonsense, the product is taken modulo 2^64.
   QUERN_INLINE static constexpr std::int32_t apply(std::int64_t x, parameters p) noexcept {
     int const t = 15 - p.shift;  // 8 .. 46
-    std::uint64_t const product = static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(std::int64_t{p.multiplier});
-    return wrap32(static_cast<std::int64_t>(product + (std::uint64_t{1} << (t - 1))) >> t);
+    return wrap32(static_cast<std::int64_t>(product(x, p) + (std::uint64_t{1} << (t - 1))) >> t);
   }
   QUERN_INLINE static constexpr std::int32_t apply(std::int32_t x, parameters p) noexcept {
     return apply(static_cast<std::int64_t>(x), p);
