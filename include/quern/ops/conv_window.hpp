@@ -245,9 +245,7 @@ struct conv_parts {
 template <class Src, class Weight, class Dst, class R, class S, class T>
 void check_conv_stages(char const* op, epilogue<R, S, T> const& e, index_t positions, index_t channels, gemm_options const& options) {
   check_epilogue<Src, Weight, Dst>(op, e, positions, channels);
-  using a = code_of_t<Src>;
-  if (options.lhs_range.min <= options.lhs_range.max && (options.lhs_range.min < a::min || options.lhs_range.max > a::max))
-    fail(errc::argument, op, ": lhs_range is [", options.lhs_range.min, ", ", options.lhs_range.max, "]; src holds ", a::min, " to ", a::max, ".");
+  check_lhs_range<Src>(op, "src", options);
 }
 
 /// Whether the accumulators of every group are exact. Costs a few comparisons a group, unless weights have to prove it.

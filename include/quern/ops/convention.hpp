@@ -79,8 +79,7 @@ buffer<layer_parameters<C>> layer_rescale(layer_params const& p, index_t n, [[ma
 
 /// A tensor's scale and zero point, the latter a code of `Code`. @errors scale, zero_point.
 inline void check_affine(char const* op, char const* what, convention::affine p, convention::limits codes) {
-  if (!(p.scale > 0) || !is_finite(p.scale))
-    fail(errc::scale, op, ": the scale of ", what, " is ", static_cast<double>(p.scale), "; a scale must be positive and finite.");
+  check_scale(p.scale, op, ": the scale of ", what);
   if (p.zero_point < codes.min || p.zero_point > codes.max)
     fail(errc::zero_point, op, ": the zero point of ", what, " is ", p.zero_point, "; it must be ", codes.min, " to ", codes.max, ".");
 }
@@ -92,15 +91,12 @@ void check_both(char const* op, convention::affine px, convention::affine py) {
 }
 
 inline void check_layer(char const* op, layer_params const& p, index_t n) {
-  auto const check = [op](char const* what, float s) {
-    if (!(s > 0) || !is_finite(s)) fail(errc::scale, op, ": ", what, " is ", static_cast<double>(s), "; a scale must be positive and finite.");
-  };
-  check("src.scale", p.src.scale);
-  check("dst.scale", p.dst.scale);
+  check_scale(p.src.scale, op, ": src.scale");
+  check_scale(p.dst.scale, op, ": dst.scale");
   if (!p.weight_scale.single() && p.weight_scale.size != n)
     fail(errc::shape, op, ": weight_scale has ", p.weight_scale.size, " values, the weights ", n, " outputs; there must be one, or one for each.");
   if (p.weight_scale.size > 0 && p.weight_scale.each == nullptr) fail(errc::null, op, ": weight_scale is null.");
-  for (index_t j = 0; j < (p.weight_scale.single() ? 1 : n); ++j) check("weight_scale", p.weight_scale[j]);
+  for (index_t j = 0; j < (p.weight_scale.single() ? 1 : n); ++j) check_scale(p.weight_scale[j], op, ": weight_scale");
   if (p.bias.size != 0 && p.bias.size != n)
     fail(errc::shape, op, ": bias has ", p.bias.size, " elements, the weights ", n, " outputs; there must be none, or one for each.");
   if (p.bias.size != 0 && p.bias.data == nullptr) fail(errc::null, op, ": bias is null.");

@@ -64,12 +64,15 @@ bool may_overlap(matrix_view<A> a, matrix_view<B> b) noexcept {
   return a0 < b1 && b0 < a1;
 }
 
+/// `what`: the operation and the name, up to "is".
+template <class... Words>
+QUERN_INLINE void check_scale(float s, Words const&... what) {
+  if (!(s > 0) || !is_finite(s)) fail(errc::scale, what..., " is ", static_cast<double>(s), "; a scale must be positive and finite.");
+}
 template <class T>
 void check_scales(char const* op, char const* what, one_or_each<float> const& v, T count) {
   if (!v.single() && v.stride == 1 && all_positive_finite(v.each, count)) return;
-  for (index_t i = 0; i < (v.single() ? 1 : count); ++i)
-    if (!(v[i] > 0) || !is_finite(v[i]))
-      fail(errc::scale, op, ": ", what, "[", i, "] is ", static_cast<double>(v[i]), "; a scale must be positive and finite.");
+  for (index_t i = 0; i < (v.single() ? 1 : count); ++i) check_scale(v[i], op, ": ", what, "[", i, "]");
 }
 
 /// Refuses a depth at which an accumulator could leave int32: first by the types and zero points, then by the weights at hand.
@@ -100,6 +103,14 @@ void check_depth(lhs_codes lhs, packed_matrix_view<Rhs> const& rhs, E const& e, 
   if (!proved)
     fail(errc::depth, "gemm: k is ", depth, ", but int32 accumulators are exact for these types and zero points only up to ",
          2147483647 / larger(1, a_max * b_max), ", and the weights do not prove more; split k, or set gemm_options.wide.");
+}
+
+/// Whether lhs_range, where it is given, is of codes of `Lhs`, which `name` holds.
+template <class Lhs>
+void check_lhs_range(char const* op, char const* name, gemm_options const& options) {
+  using a = code_of_t<Lhs>;
+  if (options.lhs_range.min <= options.lhs_range.max && (options.lhs_range.min < a::min || options.lhs_range.max > a::max))
+    fail(errc::argument, op, ": lhs_range is [", options.lhs_range.min, ", ", options.lhs_range.max, "]; ", name, " holds ", a::min, " to ", a::max, ".");
 }
 
 /// What can be wrong with the stages of an m x n destination; weights in groups apart.
@@ -174,8 +185,7 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
       if (!z.empty() && z.data == nullptr) fail(errc::null, "gemm: epilogue.rescale.group_zero_points is null.");
       for (index_t r = 0; r < g.rows; ++r)
         for (index_t j = 0; j < n; ++j) {
-          if (!(g(r, j) > 0) || !is_finite(g(r, j)))
-            fail(errc::scale, "gemm: epilogue.rescale.groups(", r, ", ", j, ") is ", static_cast<double>(g(r, j)), "; a scale must be positive and finite.");
+          check_scale(g(r, j), "gemm: epilogue.rescale.groups(", r, ", ", j, ")");
           if (z.rows != 0 && (z(r, j) < b::min || z(r, j) > b::max))
             fail(errc::zero_point, "gemm: group_zero_points(", r, ", ", j, ") is ", z(r, j), "; rhs holds ", b::min, " to ", b::max, ".");
         }
@@ -187,8 +197,7 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
   }
   if (rhs.group() > 0 && !grouped)
     fail(errc::argument, "gemm: rhs was packed in groups of ", rhs.group(), ", whose scales only epilogue<to_real> can apply.");
-  if (options.lhs_range.min <= options.lhs_range.max && (options.lhs_range.min < a::min || options.lhs_range.max > a::max))
-    fail(errc::argument, "gemm: lhs_range is [", options.lhs_range.min, ", ", options.lhs_range.max, "]; lhs holds ", a::min, " to ", a::max, ".");
+  check_lhs_range<Lhs>("gemm", "lhs", options);
   if (options.workspace.data != nullptr && reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64 != 0)
     fail(errc::argument, "gemm: workspace starts ", reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64,
          " bytes behind a 64-byte boundary; it must start on one.");

@@ -654,14 +654,18 @@ struct n_bit_weights {
   std::int32_t const* group_index = nullptr;   ///< g_idx: whose block's scale and zero point index i of k takes; null: i / block
 
   QUERN_INLINE constexpr index_t blocks() const noexcept { return (k + block - 1) / block; }
+  /// Number `at` of codes that lie side by side.
+  QUERN_INLINE static constexpr std::int32_t field(std::uint8_t const* packed, index_t at) noexcept {
+    std::size_t const bit = static_cast<std::size_t>(at) * Bits;
+    return (packed[bit / 8] >> (bit % 8)) & ((1 << Bits) - 1);
+  }
   QUERN_INLINE constexpr std::int32_t code(index_t j, index_t i) const noexcept {
-    index_t const at = j * blocks() * block + i;
-    return (codes[at * Bits / 8] >> (at * Bits % 8)) & ((1 << Bits) - 1);
+    return field(codes, j * blocks() * block + i);
   }
   QUERN_INLINE constexpr std::int32_t zero_point(index_t j, index_t g) const noexcept {
     if (zero_points == nullptr) return 1 << (Bits - 1);
     index_t const row = (blocks() * Bits + 7) / 8;
-    return (zero_points[j * row + g * Bits / 8] >> (g * Bits % 8)) & ((1 << Bits) - 1);
+    return field(zero_points + j * row, g);
   }
   /// (code - zero point) * scale, in float32.
   QUERN_INLINE constexpr float operator()(index_t j, index_t i) const noexcept {
@@ -676,10 +680,7 @@ struct n_bit_weights {
     index_t const row = j * blocks() * block;
     for (index_t g = 0, i = 0; i < k; ++g) {
       std::int32_t const zero = zero_point(j, g);
-      for (index_t last = i + block < k ? i + block : k; i < last; ++i) {
-        auto const bit = static_cast<std::size_t>(row + i) * Bits;
-        f(i, ((codes[bit / 8] >> (bit % 8)) & ((1 << Bits) - 1)) - zero, g);
-      }
+      for (index_t last = i + block < k ? i + block : k; i < last; ++i) f(i, field(codes, row + i) - zero, g);
     }
   }
 };

@@ -69,8 +69,8 @@ void requantize(nd_view<X> x, convention::affine px, nd_view<Y> y, convention::a
 template <class X, class Y>
 void requantize(nd_view<X> x, onnx::operand const& px, int axis, nd_view<Y> y, convention::affine py, rounding r = rounding::upward) {
   using code = code_of_t<Y>;
-  if (!(py.scale > 0) || !is_finite(py.scale)) fail(errc::scale, "requantize: the scale of y is ", static_cast<double>(py.scale), "; it must be positive and finite.");
   auto const limits = convention::limits_of<code>;
+  quern::detail::check_affine("requantize", "y", py, limits);
   auto const parameters_of = [&](float scale) { return rescale::tvm_upward_per_axis::from_real(static_cast<double>(scale) / static_cast<double>(py.scale)); };
   for (index_t i = 0; i < px.scale.size; ++i)  // those that it refuses, before anything is written
     if (px.scale[i] > 0 && is_finite(px.scale[i])) static_cast<void>(parameters_of(px.scale[i]));
