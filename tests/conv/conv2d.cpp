@@ -16,9 +16,12 @@ using namespace conv_test;
 namespace {
 int allocations = 0;
 
-void* counted(std::size_t bytes, std::size_t alignment) {
+void* counted_or_null(std::size_t bytes, std::size_t alignment) noexcept {
   ++allocations;
-  void* const p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment + (bytes == 0 ? alignment : 0));
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment + (bytes == 0 ? alignment : 0));
+}
+void* counted(std::size_t bytes, std::size_t alignment) {
+  void* const p = counted_or_null(bytes, alignment);
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }
@@ -27,6 +30,7 @@ void* counted(std::size_t bytes, std::size_t alignment) {
 // All that this program takes from the heap; arrays come through these as well.
 void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted(bytes, static_cast<std::size_t>(alignment)); }
+void* operator new(std::size_t bytes, std::nothrow_t const&) noexcept { return counted_or_null(bytes, alignof(std::max_align_t)); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
