@@ -70,6 +70,7 @@
 #include "ops/gemm.hpp"
 #include "ops/gemm_batch.hpp"
 #include "ops/linear.hpp"
+#include "ops/lstm.hpp"
 #include "ops/onnx.hpp"
 #include "ops/pool.hpp"
 #include "ops/pytorch.hpp"
@@ -92,4 +93,5 @@
 #include "reference/gemm.hpp"
 #include "reference/layers.hpp"
 #include "reference/linear.hpp"
+#include "reference/lstm.hpp"
 #include "reference/quantize.hpp"

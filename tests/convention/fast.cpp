@@ -3,9 +3,11 @@
 #include "support/isas.hpp"
 
 #include <quern/ops/cmsis_nn.hpp>
+#include <quern/ops/lstm.hpp>
 #include <quern/ops/pytorch.hpp>
 #include <quern/ops/tflite.hpp>
 #include <quern/ops/tvm.hpp>
+#include <quern/reference/lstm.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -178,6 +180,167 @@ TEST_CASE("transposed and three-dimensional convolutions take a convention", "[c
   };
   check(convention::tflite{});
   check(convention::pytorch_onednn{});
+}
+
+TEST_CASE("convolutions of one, two and three spatial dimensions, as ONNX and PyTorch lay them out", "[convention][operators]") {
+  // NCDHW throughout; what has fewer dimensions has kernel 1, stride 1 and no padding in the others.
+  constexpr index_t n = 2, groups = 2, ci = 3, co = 4;
+  auto const check = [&](int spatial, extent in, extent kernel, extent stride, extent dilation, padding const& around) {
+    CAPTURE(spatial);
+    conv_options const o{.stride = stride, .dilation = dilation, .padding = around, .groups = groups};
+    window const win = sliding_window("test", in, kernel, stride, dilation, around);
+    auto const layout = [&](index_t outer, index_t channels, index_t d, index_t h, index_t w) {
+      return spatial == 1 ? make_shape(outer, channels, w) : spatial == 2 ? make_shape(outer, channels, h, w) : make_shape(outer, channels, d, h, w);
+    };
+    shape const sx = layout(n, groups * ci, in.d, in.h, in.w), sw = layout(co, ci, kernel.d, kernel.h, kernel.w), sy = layout(n, co, win.d.out, win.h.out, win.w.out);
+    auto const x = codes(static_cast<std::size_t>(sx.size()), 11), w = codes(static_cast<std::size_t>(sw.size()), 12);
+    std::int32_t const zx = -7, zeros[co] = {0, 3, -128, 127};
+    float const scales[co] = {0.02f, 0.5f, 0.03f, 0.0625f};
+    std::int32_t const bias[co] = {100, -2000, 0, 77777};
+    std::vector<std::int32_t> acc;
+    for (index_t b = 0; b < n; ++b)
+      for (index_t c = 0; c < co; ++c)
+        for (index_t z = 0; z < win.d.out; ++z)
+          for (index_t y = 0; y < win.h.out; ++y)
+            for (index_t u = 0; u < win.w.out; ++u) {
+              std::int32_t sum = 0;
+              for (index_t i = 0; i < ci; ++i)
+                for (index_t kz = 0; kz < kernel.d; ++kz)
+                  for (index_t ky = 0; ky < kernel.h; ++ky)
+                    for (index_t kx = 0; kx < kernel.w; ++kx) {
+                      index_t const pz = win.d.at(z, kz), py = win.h.at(y, ky), px = win.w.at(u, kx), channel = c / (co / groups) * ci + i;
+                      if (pz < 0 || pz >= in.d || py < 0 || py >= in.h || px < 0 || px >= in.w) continue;  // the zero point
+                      auto const at = static_cast<std::size_t>((((b * groups * ci + channel) * in.d + pz) * in.h + py) * in.w + px);
+                      auto const of = static_cast<std::size_t>((((c * ci + i) * kernel.d + kz) * kernel.h + ky) * kernel.w + kx);
+                      sum += (x[at] - zx) * (w[of] - zeros[c]);
+                    }
+              acc.push_back(sum);
+            }
+    REQUIRE(static_cast<index_t>(acc.size()) == sy.size());
+    onnx::operand const pw{vector_view<float const>(view(scales)), vector_view<std::int32_t const>(view(zeros))};
+    affine const px{0.1f, zx}, py{9.0f, -5};
+    auto const channel = [&](std::size_t i) { return i / (acc.size() / n / co) % co; };
+    support::for_each_isa([&](isa) {
+      std::vector<std::int32_t> sums(acc.size());
+      onnx::conv_integer(nd(x.data(), sx), zx, nd(w.data(), sw), pw.zero_point, nd(sums.data(), sy), o);
+      CHECK(sums == acc);
+      std::vector<std::int8_t> y(acc.size()), want(acc.size());
+      onnx::qlinear_conv(nd(x.data(), sx), px, nd(w.data(), sw), pw, py, view(bias), nd(y.data(), sy), o);
+      for (std::size_t i = 0; i < want.size(); ++i)
+        want[i] = static_cast<std::int8_t>(convention::onnx_runtime::output_stage<s8>(px.scale, scales[channel(i)], py)(acc[i] + bias[channel(i)]));
+      CHECK(y == want);
+      float const real_bias[co] = {1.0f, -20.0f, 0.05f, 7.5f};
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        auto const c = channel(i);
+        want[i] = static_cast<std::int8_t>(convention::pytorch_qnnpack::output_stage<s8>(px.scale, scales[c], py)(acc[i] + convention::pytorch::quantize_bias(real_bias[c], px.scale, scales[c])));
+      }
+      auto const run = [&](auto const& conv) { conv(nd(x.data(), sx), px, nd(w.data(), sw), pw, view(real_bias), nd(y.data(), sy), py, o); };
+      using engine = convention::pytorch_qnnpack;
+      if (spatial == 1) run([](auto... a) { pytorch::conv1d<engine>(a...); });
+      if (spatial == 2) run([](auto... a) { pytorch::conv2d<engine>(a...); });
+      if (spatial == 3) run([](auto... a) { pytorch::conv3d<engine>(a...); });
+      CHECK(y == want);
+    });
+    std::vector<std::int8_t> y(acc.size(), 99);
+    CHECK_THROWS_AS(onnx::qlinear_conv(nd(x.data(), sx), px, nd(w.data(), sw), pw, py, {}, nd(y.data(), make_shape(n, co)), o), error);
+    if (spatial != 2) CHECK_THROWS_AS(pytorch::conv2d(nd(x.data(), sx), px, nd(w.data(), sw), pw, {}, nd(y.data(), sy), py, o), error);
+    CHECK(y == std::vector<std::int8_t>(acc.size(), 99));
+  };
+  check(1, {1, 13, 1}, {1, 3, 1}, {1, 2, 1}, {1, 2, 1}, pad(0, 0, 2, 1));
+  check(1, {1, 8, 1}, {1, 3, 1}, {1, 2, 1}, {1, 1, 1}, same_lower);
+  check(2, {5, 6, 1}, {3, 2, 1}, {2, 1, 1}, {1, 3, 1}, pad(1, 0, 0, 2));
+  check(3, {5, 4, 6}, {2, 3, 3}, {2, 1, 3}, {2, 1, 1}, pad(1, 0, 0, 1, 2, 1));
+  check(3, {3, 4, 5}, {3, 1, 2}, {1, 3, 2}, {1, 1, 2}, same);
+}
+
+TEST_CASE("the LSTM equals its definition on every instruction set, in both systems, in one call and in two", "[convention][lstm]") {
+  std::mt19937 random(31);
+  auto const number = [&](int lo, int hi) { return lo + static_cast<int>(random() % static_cast<unsigned>(hi - lo + 1)); };
+  auto const check = [&]<class T, class C>(T, C, int shift) {
+    index_t const batch = number(1, 3), steps = number(1, 6), inputs = number(1, 40), units = number(1, 37);
+    CAPTURE(C::name, sizeof(T), shift, batch, steps, inputs, units);
+    using gate_type = fixed_point::lstm_gate<T>;
+    fixed_point::lstm_params<T> p{.inputs = inputs, .units = units};
+    std::vector<std::vector<std::int8_t>> weights;
+    std::vector<std::vector<typename gate_type::bias_type>> biases;
+    auto const multiplier = [&](int s) { return rescale::multiplier_shift{static_cast<std::int32_t>((1u << 30) + random() % (1u << 30)), s}; };
+    for (gate_type* g : {&p.forget, &p.input, &p.cell, &p.output}) {
+      weights.push_back(codes(static_cast<std::size_t>(units * inputs), random()));
+      g->input = weights.back().data();
+      weights.push_back(codes(static_cast<std::size_t>(units * units), random()));
+      g->hidden = weights.back().data();
+      biases.emplace_back(static_cast<std::size_t>(units));
+      for (auto& v : biases.back()) v = number(-30000, 30000);
+      if (random() % 4 != 0) g->bias = biases.back().data();
+      g->input_rescale = multiplier(shift), g->hidden_rescale = multiplier(shift);
+    }
+    if (sizeof(T) == 1) p.src_zero_point = number(-128, 127), p.dst_zero_point = number(-128, 127);
+    p.forget_to_cell = multiplier(-number(12, 15)), p.input_to_cell = multiplier(-number(12, 15)), p.output_to_dst = multiplier(sizeof(T) == 1 ? -22 : -15);
+    p.cell_scale_power = -number(9, 15), p.cell_clip = random() % 2 == 0 ? 0 : number(1000, 32767);
+    std::vector<T> x(static_cast<std::size_t>(batch * steps * inputs)), y(static_cast<std::size_t>(batch * steps * units)), want(y.size());
+    for (auto& v : x) v = static_cast<T>(random());
+    std::vector<T> hidden(static_cast<std::size_t>(batch * units), static_cast<T>(p.dst_zero_point)), last(hidden);
+    std::vector<std::int16_t> cell(hidden.size()), last_cell(hidden.size());
+    shape const sx = make_shape(batch, steps, inputs), sy = make_shape(batch, steps, units);
+    reference::lstm<typename detail::lstm_arithmetic<C>::unit>(nd<T const>(x.data(), sx), p, nd(want.data(), sy), last.data(), last_cell.data());
+    auto const layer = pack_lstm<C>(p);
+    support::for_each_isa([&](isa i) {
+      lstm(nd<T const>(x.data(), sx), layer, nd(y.data(), sy), {}, {.max_isa = i});
+      REQUIRE(y == want);
+      // Time-major, in two calls with a state between them.
+      std::vector<T> xt(x.size()), yt(y.size());
+      for (index_t b = 0; b < batch; ++b)
+        for (index_t t = 0; t < steps; ++t)
+          for (index_t k = 0; k < inputs; ++k) xt[static_cast<std::size_t>((t * batch + b) * inputs + k)] = x[static_cast<std::size_t>((b * steps + t) * inputs + k)];
+      int const order[] = {1, 0, 2};
+      auto const vx = transposed(nd<T const>(xt.data(), make_shape(steps, batch, inputs)), order);
+      auto const vy = transposed(nd(yt.data(), make_shape(steps, batch, units)), order);
+      auto h = hidden;
+      auto c = cell;
+      index_t const first = steps / 2;
+      lstm(sliced(vx, 1, 0, first), layer, sliced(vy, 1, 0, first), {h.data(), c.data()}, {.max_isa = i});
+      lstm(sliced(vx, 1, first, steps - first), layer, sliced(vy, 1, first, steps - first), {h.data(), c.data()}, {.max_isa = i});
+      CHECK((h == last && c == last_cell));
+      for (index_t b = 0; b < batch; ++b)
+        for (index_t t = 0; t < steps; ++t)
+          for (index_t u = 0; u < units; ++u) REQUIRE(vy.data[b * vy.stride[0] + t * vy.stride[1] + u] == want[static_cast<std::size_t>((b * steps + t) * units + u)]);
+    });
+    return want;
+  };
+  for (int round = 0; round < 4; ++round) {
+    int const shift = round == 3 ? 2 : -3 - 2 * round;  // in the last, sums leave int16
+    check(std::int8_t{}, convention::cmsis_nn{}, shift);
+    check(std::int8_t{}, convention::tflite{}, shift);
+    check(std::int16_t{}, convention::cmsis_nn{}, shift - 6);
+    check(std::int16_t{}, convention::tflite{}, shift - 6);
+  }
+  // Where the systems differ: 32767 - 40000 is -7233 to one, -1 to the other.
+  using joined = detail::lstm_arithmetic<convention::cmsis_nn>::unit;
+  using separate = detail::lstm_arithmetic<convention::tflite>::unit;
+  CHECK((joined::gate(32767, -40000) == -7233 && separate::gate(32767, -40000) == -1));
+
+  std::int8_t const w[4] = {1, 2, 3, 4};
+  std::int8_t y[2] = {55, 55};
+  fixed_point::lstm_gate<std::int8_t> const g{w, w, nullptr, {1 << 30, 0}, {1 << 30, 0}};
+  fixed_point::lstm_params<std::int8_t> const fine{.inputs = 2, .units = 2, .forget = g, .input = g, .cell = g, .output = g};
+  auto const refused = [](auto p, auto const& change) {
+    change(p);
+    CHECK_THROWS_AS(pack_lstm<convention::cmsis_nn>(p), error);
+  };
+  refused(fine, [](auto& p) { p.units = 0; });
+  refused(fine, [](auto& p) { p.cell.hidden = nullptr; });
+  refused(fine, [](auto& p) { p.cell_scale_power = -16; });
+  refused(fine, [](auto& p) { p.dst_zero_point = 128; });
+  refused(fine, [](auto& p) { p.input.hidden_rescale.shift = 31; });
+  refused(fine, [](auto& p) { p.output_to_dst.shift = 1; });
+  refused(fixed_point::lstm_params<std::int16_t>{.inputs = 1, .units = 1, .src_zero_point = 1}, [](auto&) {});
+  auto const layer = pack_lstm<convention::cmsis_nn>(fine);
+  auto const run = [&](std::int8_t const* x, shape const& s, lstm_state<std::int8_t> state) { lstm(nd(x, s), layer, nd(y, make_shape(1, 1, 2)), state); };
+  CHECK_THROWS_AS(run(w, make_shape(1, 1, 3), {}), error);
+  CHECK_THROWS_AS(run(w, make_shape(1, 2, 2), {}), error);
+  CHECK_THROWS_AS(run(nullptr, make_shape(1, 1, 2), {}), error);
+  CHECK_THROWS_AS(run(w, make_shape(1, 1, 2), {y, nullptr}), error);
+  CHECK((y[0] == 55 && y[1] == 55));
 }
 
 TEST_CASE("a layer's parameters are refused before anything is written", "[convention][fast]") {

@@ -244,10 +244,14 @@ void conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights, tensor_vie
 }
 
 /// Convolution of NDHWC codes. Otherwise as conv3d(), whose errors it has, and scale.
+template <class Src, class Weight, class Dst, class C>
+void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_view<Dst> dst, prepared_layer<C> const& layer,
+            gemm_options const& options = {}) {
+  conv3d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+}
 template <convention_policy C, class Src, class Weight, class Dst>
 void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_view<Dst> dst, layer_params const& p, gemm_options const& options = {}) {
-  auto const layer = prepare_layer<C>(p, weights.filter.outputs);
-  conv3d(src, weights, dst, detail::layer_epilogue<C>(layer.params, layer.each), options);
+  conv3d(src, weights, dst, prepare_layer<C>(p, weights.filter.outputs), options);
 }
 
 /// Transposed convolution of NHWC codes. Otherwise as transposed_conv2d(), whose errors it has, and scale.

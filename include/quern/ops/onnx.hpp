@@ -4,7 +4,7 @@
 //     onnx::qlinear_matmul(nd(a, ...), {a_scale, a_zero}, nd(b, ...), {b_scales, b_zeros}, {y_scale, y_zero}, nd(y, ...));
 //
 // Thin functions over the library: operands and layouts are ONNX's (row-major tensors of any rank up to 6, convolutions NCHW and
-// OIHW), the arithmetic is convention::onnx's and convention::onnx_runtime's. Weights given here are packed on every call; a program
+// OIHW, with one to three spatial dimensions), the arithmetic is convention::onnx's and convention::onnx_runtime's. Weights given here are packed on every call; a program
 // that runs a layer twice packs once and calls gemm<convention::onnx_runtime>. 2- and 4-bit codes take one element a byte here;
 // core/packed_int.hpp packs and unpacks ONNX's storage. Optional inputs are views with data == nullptr.
 //
@@ -40,7 +40,8 @@ struct operand {
   one_or_each<std::int32_t> zero_point = 0;
 };
 
-/// Of Conv, ConvInteger, QLinearConv. `auto_pad` as padding rules: conv_options{.padding = same} is SAME_UPPER.
+/// Of Conv, ConvInteger, QLinearConv. `auto_pad` as padding rules: conv_options{.padding = same} is SAME_UPPER. The last spatial dimension
+/// is the width, the one before it the height, a third the depth: strides [3, 2, 1] of a volume are .stride = {.h = 2, .w = 1, .d = 3}.
 using conv_attributes = conv_options;
 
 }  // namespace onnx
@@ -243,22 +244,25 @@ void for_each_product(char const* op, nd_view<A const> a, nd_view<B const> b, nd
   }
 }
 
-/// NCHW activations and OIHW weights through conv2d's NHWC, `run(src, packed weights, dst)` between; the copies are O(size).
+/// Activations N C (D (H)) W and weights O I (D (H)) W through conv3d's NDHWC, `run(src, packed weights, dst)` between; the copies are
+/// O(size). What has fewer than three spatial dimensions is a volume of depth, or depth and height, 1.
 template <class X, class W, class Y, class F>
-void through_nhwc(char const* op, nd_view<X const> x, nd_view<W const> w, onnx::conv_attributes const& a, nd_view<Y> y, F const& run) {
-  if (x.extents.rank < 3 || x.extents.rank > 4 || w.extents.rank != x.extents.rank || y.extents.rank != x.extents.rank)
-    fail(errc::shape, op, ": x, w and y have ranks ", x.extents.rank, ", ", w.extents.rank, " and ", y.extents.rank, "; all must be 3 (NCW) or 4 (NCHW).");
-  if (x.data == nullptr || w.data == nullptr || y.data == nullptr) fail(errc::null, op, ": an operand is null.");
-  auto const lifted = [](auto const& v) {  // N C W as N C 1 W
+void through_ndhwc(char const* op, nd_view<X const> x, nd_view<W const> w, onnx::conv_attributes const& a, nd_view<Y> y, F const& run) {
+  int const rank = x.extents.rank;
+  if (rank < 3 || rank > 5 || w.extents.rank != rank || y.extents.rank != rank)
+    fail(errc::shape, op, ": x, w and y have ranks ", rank, ", ", w.extents.rank, " and ", y.extents.rank, "; all must be 3 (NCW), 4 (NCHW) or 5 (NCDHW).");
+  if (w.data == nullptr || (x.data == nullptr && x.size() > 0) || (y.data == nullptr && y.size() > 0)) fail(errc::null, op, ": an operand is null.");
+  auto const lifted = [rank](auto const& v) {  // N C W as N C 1 1 W
     auto r = v;
-    if (v.extents.rank == 3) {
-      r.extents.rank = 4;
-      r.extents.dim[3] = v.extents.dim[2], r.stride[3] = v.stride[2];
-      r.extents.dim[2] = 1, r.stride[2] = 0;
+    r.extents.rank = 5;
+    for (int d = 4; d >= 2; --d) {
+      int const from = d - (5 - rank);
+      r.extents.dim[d] = from >= 2 ? v.extents.dim[from] : 1;
+      r.stride[d] = from >= 2 ? v.stride[from] : 0;
     }
     return r;
   };
-  constexpr int channels_last[] = {0, 2, 3, 1}, channels_first[] = {0, 3, 1, 2};
+  constexpr int channels_last[] = {0, 2, 3, 4, 1}, channels_first[] = {0, 4, 1, 2, 3};
   auto const lx = transposed(lifted(x), channels_last), lw = transposed(lifted(w), channels_last);
   auto const ly = transposed(lifted(y), channels_last);
   buffer<X> bx(lx.size());
@@ -266,10 +270,9 @@ void through_nhwc(char const* op, nd_view<X const> x, nd_view<W const> w, onnx::
   buffer<Y> by(ly.size());
   copy(lx, nd(bx.data(), lx.extents));
   copy(lw, nd(bw.data(), lw.extents));
-  auto const tensor = [](auto* data, shape const& s) { return nhwc(data, s.dim[0], s.dim[1], s.dim[2], s.dim[3]); };
-  run(tensor(static_cast<X const*>(bx.data()), lx.extents), pack_conv(tensor(static_cast<W const*>(bw.data()), lw.extents), a), tensor(by.data(), ly.extents));
-  auto const out = nd(static_cast<Y const*>(by.data()), ly.extents);
-  copy(transposed(out, channels_first), lifted(y));
+  auto const volume = [](auto* data, shape const& s) { return volume_view(data, s.dim[0], s.dim[1], s.dim[2], s.dim[3], s.dim[4]); };
+  run(volume(static_cast<X const*>(bx.data()), lx.extents), pack_conv(volume(static_cast<W const*>(bw.data()), lw.extents), a), volume(by.data(), ly.extents));
+  copy(transposed(nd(static_cast<Y const*>(by.data()), ly.extents), channels_first), lifted(y));
 }
 
 }  // inline namespace QUERN_ABI
@@ -483,24 +486,24 @@ void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand const& pb, c
   });
 }
 
-/// ConvInteger: int32 sums, padding counts as the zero point. x NCHW (or NCW), w OIHW. @errors shape, null, argument, zero_point, depth.
+/// ConvInteger: int32 sums, padding counts as the zero point. x NCHW, NCW or NCDHW, w OIHW, OIW or OIDHW. @errors shape, null, argument, zero_point, depth.
 template <class X, class W>
 void conv_integer(nd_view<X> x, std::int32_t x_zero_point, nd_view<W> w, one_or_each<std::int32_t> w_zero_point, nd_view<std::int32_t> y,
                   conv_attributes const& a = {}, gemm_options const& options = {}) {
   epilogue<> e{};
   e.lhs_zero_point = x_zero_point;
   e.rhs_zero_point = w_zero_point;
-  detail::through_nhwc("ConvInteger", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), a, y,
-                       [&](auto src, auto const& weights, auto dst) { conv2d(src, weights, dst, e, options); });
+  detail::through_ndhwc("ConvInteger", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), a, y,
+                       [&](auto src, auto const& weights, auto dst) { conv3d(src, weights, dst, e, options); });
 }
 
-/// QLinearConv. Bias: int32 in steps of x_scale * w_scale. @errors shape, null, argument, scale, zero_point, depth.
+/// QLinearConv, layouts as ConvInteger's. Bias: int32 in steps of x_scale * w_scale. @errors shape, null, argument, scale, zero_point, depth.
 template <convention_policy C = convention::onnx_runtime, class X, class W, class Y>
 void qlinear_conv(nd_view<X> x, convention::affine px, nd_view<W> w, operand const& pw, convention::affine py, vector_view<std::int32_t const> bias,
                   nd_view<Y> y, conv_attributes const& a = {}, gemm_options const& options = {}) {
   layer_params const p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = bias, .dst = py};
-  detail::through_nhwc("QLinearConv", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), a, y,
-                       [&](auto src, auto const& weights, auto dst) { conv2d<C>(src, weights, dst, p, options); });
+  detail::through_ndhwc("QLinearConv", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), a, y,
+                       [&](auto src, auto const& weights, auto dst) { conv3d<C>(src, weights, dst, p, options); });
 }
 
 }  // inline namespace QUERN_ABI

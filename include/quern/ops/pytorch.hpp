@@ -148,9 +148,9 @@ void linear(matrix_view<X> x, convention::affine px, matrix_view<W> w, weight_qp
   if (bias.size != 0 && bias.size != w.rows) fail(errc::shape, "linear: bias has ", bias.size, " elements, w ", w.rows, " rows; they must be equal.");
   layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {}, .dst = py};
   if (relu) p.clamped.min = py.zero_point;
+  quern::detail::check_layer("linear", p, w.rows);
   auto const weights = pack(w.transposed());
   if constexpr (quern::detail::is_onednn<Engine>) {
-    quern::detail::check_layer("linear", p, w.rows);
     quern::gemm(x, weights, y, prepared_layer<Engine>{p, quern::detail::layer_rescale<Engine>(p, w.rows, bias)}, options);
   } else {
     auto const q = quantize_bias(bias, px.scale, pw);
@@ -159,25 +159,48 @@ void linear(matrix_view<X> x, convention::affine px, matrix_view<W> w, weight_qp
   }
 }
 
-/// quantized::conv2d: x NCHW, w OIHW, y NCHW. @errors as linear, argument.
+}  // inline namespace QUERN_ABI
+
+namespace detail {
+inline namespace QUERN_ABI {
+template <class Engine, class X, class W, class Y>
+void conv(char const* op, int rank, nd_view<X> x, convention::affine px, nd_view<W> w, weight_qparams const& pw, vector_view<float const> bias, nd_view<Y> y,
+          convention::affine py, conv_options const& o, bool relu, gemm_options const& options) {
+  if (w.extents.rank != rank || x.extents.rank != rank) fail(errc::shape, op, ": x and w have ranks ", x.extents.rank, " and ", w.extents.rank, "; both must be ", rank, ".");
+  if (bias.size != 0 && bias.size != w.extents.dim[0]) fail(errc::shape, op, ": bias has ", bias.size, " elements; there must be one for each output of w.");
+  layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {}, .dst = py};
+  if (relu) p.clamped.min = py.zero_point;
+  quern::detail::check_layer(op, p, w.extents.dim[0]);
+  buffer<std::int32_t> q;
+  if constexpr (!quern::detail::is_onednn<Engine>) {
+    q = quantize_bias(bias, px.scale, pw);
+    p.bias = {q.data(), q.size(), 1};
+  }
+  prepared_layer<Engine> const layer{p, quern::detail::layer_rescale<Engine>(p, w.extents.dim[0], bias)};
+  quern::detail::through_ndhwc(op, nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), o, y,
+                               [&](auto src, auto const& weights, auto dst) { quern::conv3d(src, weights, dst, layer, options); });
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+inline namespace QUERN_ABI {
+
+/// quantized::conv1d, conv2d and conv3d: x NCW, NCHW, NCDHW, w OIW, OIHW, OIDHW, y as x. (PyTorch's own qnnpack engine has no conv3d; here it
+/// is the same arithmetic.) @errors as linear, argument.
+template <convention_policy Engine = convention::pytorch, class X, class W, class Y>
+void conv1d(nd_view<X> x, convention::affine px, nd_view<W> w, weight_qparams const& pw, vector_view<float const> bias, nd_view<Y> y,
+            convention::affine py, conv_options const& o = {}, bool relu = false, gemm_options const& options = {}) {
+  detail::conv<Engine>("conv1d", 3, x, px, w, pw, bias, y, py, o, relu, options);
+}
 template <convention_policy Engine = convention::pytorch, class X, class W, class Y>
 void conv2d(nd_view<X> x, convention::affine px, nd_view<W> w, weight_qparams const& pw, vector_view<float const> bias, nd_view<Y> y,
             convention::affine py, conv_options const& o = {}, bool relu = false, gemm_options const& options = {}) {
-  if (bias.size != 0 && (w.extents.rank < 1 || bias.size != w.extents.dim[0])) fail(errc::shape, "conv2d: bias has ", bias.size, " elements; there must be one for each output of w.");
-  layer_params p{.src = px, .weight_scale = pw.scale, .weight_zero_point = pw.zero_point, .bias = {}, .dst = py};
-  if (relu) p.clamped.min = py.zero_point;
-  auto const run = [&](auto const& call) {
-    quern::detail::through_nhwc("conv2d", nd_view<std::remove_const_t<X> const>(x), nd_view<std::remove_const_t<W> const>(w), o, y, call);
-  };
-  if constexpr (quern::detail::is_onednn<Engine>) {
-    quern::detail::check_layer("conv2d", p, w.extents.dim[0]);
-    prepared_layer<Engine> const layer{p, quern::detail::layer_rescale<Engine>(p, w.extents.dim[0], bias)};
-    run([&](auto src, auto const& weights, auto dst) { quern::conv2d(src, weights, dst, layer, options); });
-  } else {
-    auto const q = quantize_bias(bias, px.scale, pw);
-    p.bias = {q.data(), q.size(), 1};
-    run([&](auto src, auto const& weights, auto dst) { quern::conv2d<Engine>(src, weights, dst, p, options); });
-  }
+  detail::conv<Engine>("conv2d", 4, x, px, w, pw, bias, y, py, o, relu, options);
+}
+template <convention_policy Engine = convention::pytorch, class X, class W, class Y>
+void conv3d(nd_view<X> x, convention::affine px, nd_view<W> w, weight_qparams const& pw, vector_view<float const> bias, nd_view<Y> y,
+            convention::affine py, conv_options const& o = {}, bool relu = false, gemm_options const& options = {}) {
+  detail::conv<Engine>("conv3d", 5, x, px, w, pw, bias, y, py, o, relu, options);
 }
 
 }  // inline namespace QUERN_ABI

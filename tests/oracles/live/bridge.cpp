@@ -339,6 +339,7 @@ int quern_matmul_integer(char const* a_type, char const* b_type, long m, long k,
 
 struct conv_geometry {
   long n, c, h, w, outputs, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups, out_h, out_w;
+  long spatial, d, kernel_d, stride_d, pad_front, pad_back, dilation_d, out_d;  // spatial dimensions: 1 (W), 2 (H W), 3 (D H W)
 };
 
 /// py null: ConvInteger. bias_float: PyTorch's, quantized inside; bias: QLinearConv's.
@@ -347,13 +348,17 @@ int quern_conv(char const* system, char const* x_type, char const* w_type, conv_
   return guarded([&] {
     with_type(x_type, [&](auto tx) {
       with_type(w_type, [&](auto tw) {
-        auto const vx = narrowed<typename decltype(tx)::storage>(x, g.n * g.c * g.h * g.w);
-        auto const vw = narrowed<typename decltype(tw)::storage>(w, g.outputs * (g.c / g.groups) * g.kernel_h * g.kernel_w);
-        conv_options const o{.stride = {g.stride_h, g.stride_w}, .dilation = {g.dilation_h, g.dilation_w},
-                             .padding = {padding_rule::given, g.pad_top, g.pad_bottom, g.pad_left, g.pad_right}, .groups = g.groups};
-        auto const nx = nd(vx.data(), make_shape(g.n, g.c, g.h, g.w));
-        auto const nw = nd(vw.data(), make_shape(g.outputs, g.c / g.groups, g.kernel_h, g.kernel_w));
-        auto const out = make_shape(g.n, g.outputs, g.out_h, g.out_w);
+        conv_options const o{.stride = {g.stride_h, g.stride_w, g.stride_d}, .dilation = {g.dilation_h, g.dilation_w, g.dilation_d},
+                             .padding = pad(g.pad_top, g.pad_bottom, g.pad_left, g.pad_right, g.pad_front, g.pad_back), .groups = g.groups};
+        auto const layout = [&g](long outer, long channels, long d, long h, long width) {
+          return g.spatial == 1 ? make_shape(outer, channels, width) : g.spatial == 2 ? make_shape(outer, channels, h, width) : make_shape(outer, channels, d, h, width);
+        };
+        auto const sx = layout(g.n, g.c, g.d, g.h, g.w), sw = layout(g.outputs, g.c / g.groups, g.kernel_d, g.kernel_h, g.kernel_w);
+        auto const out = layout(g.n, g.outputs, g.out_d, g.out_h, g.out_w);
+        auto const vx = narrowed<typename decltype(tx)::storage>(x, sx.size());
+        auto const vw = narrowed<typename decltype(tw)::storage>(w, sw.size());
+        auto const nx = nd(vx.data(), sx);
+        auto const nw = nd(vw.data(), sw);
         onnx::operand const pw{one_or_all(scales, count), one_or_all(zero_points, count)};
         if (py == nullptr) return onnx::conv_integer(nx, px.zero_point, nw, pw.zero_point, nd(y, out), o);
         std::vector<typename decltype(tx)::storage> q(static_cast<std::size_t>(out.size()));
@@ -362,7 +367,10 @@ int quern_conv(char const* system, char const* x_type, char const* w_type, conv_
           onnx::qlinear_conv(nx, fx, nw, pw, fy, vector_view<int32_t const>{bias, bias == nullptr ? 0 : g.outputs, 1}, nd(q.data(), out), o);
         else
           [&](auto const& run) { std::string(system) == "pytorch_onednn" ? run(convention::pytorch_onednn{}) : run(convention::pytorch_qnnpack{}); }([&](auto engine) {
-            pytorch::conv2d<decltype(engine)>(nx, fx, nw, pw, vector_view<float const>{bias_float, bias_float == nullptr ? 0 : g.outputs, 1}, nd(q.data(), out), fy, o);
+            vector_view<float const> const real_bias{bias_float, bias_float == nullptr ? 0 : g.outputs, 1};
+            if (g.spatial == 1) return pytorch::conv1d<decltype(engine)>(nx, fx, nw, pw, real_bias, nd(q.data(), out), fy, o);
+            if (g.spatial == 2) return pytorch::conv2d<decltype(engine)>(nx, fx, nw, pw, real_bias, nd(q.data(), out), fy, o);
+            pytorch::conv3d<decltype(engine)>(nx, fx, nw, pw, real_bias, nd(q.data(), out), fy, o);
           });
         widened(q, y);
       });

@@ -16,7 +16,7 @@ import tempfile
 
 import numpy as np
 
-from quern import awkward_floats, bridge, floats, ints, quantized, table, time_quantize
+from quern import awkward_floats, bridge, floats, geometry_of, ints, quantized, table, time_quantize
 
 q = bridge(sys.argv[1])
 node_folder = pathlib.Path(sys.argv[2])
@@ -449,38 +449,47 @@ def matrices():
                 attributes={"K": k, "N": n, "bits": bits, "block_size": block, "accuracy_level": level}, may_lack=label if bits == 2 else None)
 
 
-class geometry(ctypes.Structure):
-    _fields_ = [(f, ctypes.c_long) for f in "n c h w outputs kernel_h kernel_w stride_h stride_w top left bottom right dilation_h dilation_w groups out_h out_w".split()]
-
-
 def convolutions():
-    for i in range(420):
+    for i in range(1250):
+        spatial = (2, 1, 3)[i // 3 % 3]
         x_kind, w_kind = [("u8", "s8"), ("u8", "u8"), ("s8", "s8")][i % 3]
-        groups = int(random.choice([1, 1, 2, 3]))
-        c, o = groups * int(random.integers(1, 8)), groups * int(random.integers(1, 9))
-        n, h, w, kh, kw = 2, int(random.integers(5, 18)), int(random.integers(5, 18)), int(random.integers(1, 4)), int(random.integers(1, 4))
-        stride, pads, dilation = int(random.integers(1, 3)), [int(random.integers(0, 2)) for _ in range(4)], int(random.integers(1, 3))
-        oh = (h + pads[0] + pads[2] - ((kh - 1) * dilation + 1)) // stride + 1
-        ow = (w + pads[1] + pads[3] - ((kw - 1) * dilation + 1)) // stride + 1
-        if oh < 1 or ow < 1:
+        group_count = int(random.choice([1, 1, 2, 3]))
+        c, o = group_count * int(random.integers(1, 8)), group_count * int(random.integers(1, 9))
+        n = 8 if spatial == 1 else 2
+        size = random.integers(*{1: (20, 60), 2: (5, 18), 3: (3, 9)}[spatial], spatial)
+        kernel, dilation, stride = random.integers(1, 4, spatial), random.integers(1, 3, spatial), random.integers(1, 3, spatial)
+        pads, auto = random.integers(0, 2, (2, spatial)), ("NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")[i % 5]
+        if auto.startswith("SAME"):  # the sizes that the rule gives; ONNX Runtime refuses it with a dilation
+            dilation[:] = 1
+            total = np.maximum((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+            half = total // 2 if auto == "SAME_UPPER" else total - total // 2
+            pads = np.stack([half, total - half])
+        if auto == "VALID":
+            pads[:] = 0
+        out = (size + pads.sum(0) - ((kernel - 1) * dilation + 1)) // stride + 1
+        if out.min() < 1:
             continue
-        x, weights = codes(x_kind, (n, c, h, w)), codes(w_kind, (o, c // groups, kh, kw))
+        x, weights = codes(x_kind, (n, c, *size)), codes(w_kind, (o, c // group_count, *kernel))
         if x_kind == "u8" and w_kind == "s8":
             x //= 2
         px = (scale_of(), zero_of(x_kind) // (2 if x_kind == "u8" else 1))
         per_channel = w_kind == "s8" and i % 2 == 1
         ws = floats([scale_of() / 20 for _ in range(o if per_channel else 1)])
         wz = np.zeros(ws.size, int) if w_kind == "s8" else np.array([zero_of("u8")])
-        py = (float(np.float32(px[0] * ws.max() * 127 * 60 * np.sqrt(c / groups * kh * kw) / 80)), zero_of(x_kind))
+        py = (float(np.float32(px[0] * ws.max() * 127 * 60 * np.sqrt(c / group_count * kernel.prod()) / 80)), zero_of(x_kind))
         bias = random.integers(-20000, 20000, o) if i % 4 else None
-        g = geometry(n, c, h, w, o, kh, kw, stride, stride, pads[0], pads[1], pads[2], pads[3], dilation, dilation, groups, oh, ow)
-        attributes = {"group": groups, "kernel_shape": [kh, kw], "strides": [stride] * 2, "pads": pads, "dilations": [dilation] * 2}
+        g = geometry_of(n, c, o, group_count, size, kernel, stride, pads[0], pads[1], dilation, out)
+        ints_of = lambda v: [int(e) for e in np.ravel(v)]
+        attributes = {"group": group_count, "kernel_shape": ints_of(kernel), "strides": ints_of(stride), "dilations": ints_of(dilation)}
+        attributes.update({"pads": ints_of(pads)} if auto == "NOTSET" else {"auto_pad": auto})
         scalar = lambda v: v if per_channel else v.reshape(())
+        label = "" if spatial == 2 else f" {spatial}d"
+        detail = f"groups {group_count} {size} kernel {kernel} {auto} {px} -> {py}"
 
-        def check(r, g=g, x=x, weights=weights, px=px, py=py, ws=ws, wz=wz, bias=bias, kinds=(x_kind, w_kind), shape=(n, o, oh, ow)):
+        def check(r, g=g, x=x, weights=weights, px=px, py=py, ws=ws, wz=wz, bias=bias, kinds=(x_kind, w_kind), shape=(n, o, *out), label=label, detail=detail):
             y, p = np.zeros(shape, np.int32), quantized(*py)
             q.conv("onnx_runtime", *kinds, g, ints(x), quantized(*px), ints(weights), ws, ints(wz), ws.size, ints(bias) if bias is not None else None, None, ctypes.byref(p), y)
-            result.compare(f"QLinearConv {kinds[0]} {kinds[1]}", y.ravel(), r["y"].astype(np.int32), f"groups {g.groups} {px} -> {py}")
+            result.compare(f"QLinearConv{label} {kinds[0]} {kinds[1]}", y.ravel(), r["y"].astype(np.int32), detail)
 
         request("QLinearConv", "", {"x": (x_kind, x), "xs": ("f32", np.float32(px[0])), "xz": (x_kind, np.array(px[1])), "w": (w_kind, weights), "ws": ("f32", scalar(ws)),
                                     "wz": (w_kind, scalar(wz)), "ys": ("f32", np.float32(py[0])), "yz": (x_kind, np.array(py[1])), "b": ("s32", bias) if bias is not None else None},
@@ -488,10 +497,10 @@ def convolutions():
         if x_kind == "u8":
             z = np.array([zero_of(w_kind)]) if i % 2 else np.array([0])
 
-            def check(r, g=g, x=x, weights=weights, zx=px[1], z=z, kinds=(x_kind, w_kind), shape=(n, o, oh, ow)):
+            def check(r, g=g, x=x, weights=weights, zx=px[1], z=z, kinds=(x_kind, w_kind), shape=(n, o, *out), label=label, detail=detail):
                 y = np.zeros(shape, np.int32)
                 q.conv("onnx_runtime", *kinds, g, ints(x), quantized(1, zx), ints(weights), floats([1]), ints(z), 1, None, None, None, y)
-                result.compare(f"ConvInteger {kinds[0]} {kinds[1]}", y.ravel(), r["y"], f"groups {g.groups}")
+                result.compare(f"ConvInteger{label} {kinds[0]} {kinds[1]}", y.ravel(), r["y"], detail)
 
             request("ConvInteger", "", {"x": (x_kind, x), "w": (w_kind, weights), "xz": (x_kind, np.array(px[1])), "wz": (w_kind, z.reshape(()))}, {"y": "s32"}, check,
                     attributes=attributes)

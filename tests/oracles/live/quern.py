@@ -9,6 +9,19 @@ class quantized(ctypes.Structure):
     _fields_ = [("scale", ctypes.c_float), ("zero_point", ctypes.c_int32)]
 
 
+class geometry(ctypes.Structure):
+    _fields_ = [(f, ctypes.c_long) for f in ("n c h w outputs kernel_h kernel_w stride_h stride_w top left bottom right dilation_h dilation_w groups out_h out_w "
+                                             "spatial d kernel_d stride_d front back dilation_d out_d").split()]
+
+
+def geometry_of(n, c, outputs, groups, size, kernel, stride, before, after, dilation, out):
+    """Each list has one to three spatial dimensions, the width last."""
+    full = lambda v, absent: [absent] * (3 - len(v)) + [int(x) for x in v]
+    (d, h, w), (kd, kh, kw), (sd, sh, sw), (front, top, left), (back, bottom, right), (dd, dh, dw), (od, oh, ow) = (
+        full(v, absent) for v, absent in ((size, 1), (kernel, 1), (stride, 1), (before, 0), (after, 0), (dilation, 1), (out, 1)))
+    return geometry(n, c, h, w, outputs, kh, kw, sh, sw, top, left, bottom, right, dh, dw, groups, oh, ow, len(size), d, kd, sd, front, back, dd, od)
+
+
 def pointer(a):
     return None if a is None else a.ctypes.data_as(ctypes.c_void_p)
 

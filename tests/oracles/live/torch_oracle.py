@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import torch
 
-from quern import awkward_floats, bridge, floats, ints, quantized, table, time_quantize
+from quern import awkward_floats, bridge, floats, geometry_of, ints, quantized, table, time_quantize
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
@@ -201,34 +201,35 @@ def matrix(engine):
                 result.compare(f"quantized::linear {engine}", y, want, f"{m}x{k}x{n} zx {zx} zy {zy}")
 
 
-class geometry(ctypes.Structure):
-    _fields_ = [(f, ctypes.c_long) for f in "n c h w outputs kernel_h kernel_w stride_h stride_w top left bottom right dilation_h dilation_w groups out_h out_w".split()]
-
-
 def convolution(engine):
     torch.backends.quantized.engine = engine
-    for i in range(100):
+    for i in range(330):
+        spatial = (2, 1, 3)[i % 3]
+        if spatial == 3 and engine == "qnnpack":
+            continue  # which has none
         groups = int(random.choice([1, 1, 2, 4]))
         c, o = groups * int(random.integers(1, 7)), groups * int(random.integers(1, 9))
-        n, h, w, kh, kw = 2, int(random.integers(7, 20)), int(random.integers(7, 20)), int(random.integers(1, 4)), int(random.integers(1, 4))
-        stride, pad, dilation = int(random.integers(1, 3)), int(random.integers(0, 2)), int(random.integers(1, 3))
-        if pad > kh // 2 or pad > kw // 2:
-            pad = 0
+        n = 8 if spatial == 1 else 2
+        size = [int(v) for v in random.integers(*{1: (20, 60), 2: (7, 20), 3: (7, 10)}[spatial], spatial)]
+        kernel = [int(v) for v in random.integers(1, 4, spatial)]
+        stride, dilation = ([int(v) for v in random.integers(1, 3, spatial)] for _ in range(2))
+        pad = [int(random.integers(0, 2)) if k > 1 else 0 for k in kernel]
         sx, zx = scale_of(), int(random.integers(0, 128))
-        x, weights = codes(0, 127, n * c * h * w).reshape(n, c, h, w), codes(-127, 127, o * (c // groups) * kh * kw).reshape(o, c // groups, kh, kw)
+        x, weights = codes(0, 127, n * c * int(np.prod(size))).reshape(n, c, *size), codes(-127, 127, o * (c // groups) * int(np.prod(kernel))).reshape(o, c // groups, *kernel)
         ws = floats([scale_of() / 50 for _ in range(o)])
-        sy, zy = float(np.float32(max(sx * ws.max() * 127 * 60 * np.sqrt(c * kh * kw) / 80, float(sx * ws.max()) * 1.01))), int(random.integers(0, 256))
-        if i % 2:
+        sy, zy = float(np.float32(max(sx * ws.max() * 127 * 60 * np.sqrt(c * np.prod(kernel)) / 80, float(sx * ws.max()) * 1.01))), int(random.integers(0, 256))
+        if i // 3 % 2:
             sy = float(2.0 ** np.ceil(np.log2(sy)))
         bias = random.normal(0, sy * 5, o).astype(np.float32)
         tw = torch._make_per_channel_quantized_tensor(torch.from_numpy(weights.astype(np.int8)), torch.from_numpy(ws.astype(np.float64)), torch.zeros(o, dtype=torch.int64), 0)
-        packed = torch.ops.quantized.conv2d_prepack(tw, torch.from_numpy(bias), [stride, stride], [pad, pad], [dilation, dilation], groups)
-        want = torch.ops.quantized.conv2d(tensor(x, sx, zx), packed, sy, zy).int_repr().numpy().astype(np.int32)
+        ops = torch.ops.quantized
+        prepack, run = {1: (ops.conv1d_prepack, ops.conv1d), 2: (ops.conv2d_prepack, ops.conv2d), 3: (ops.conv3d_prepack, ops.conv3d)}[spatial]
+        want = run(tensor(x, sx, zx), prepack(tw, torch.from_numpy(bias), stride, pad, dilation, groups), sy, zy).int_repr().numpy().astype(np.int32)
         y = np.zeros(want.shape, np.int32)
         py = quantized(sy, zy)
-        g = geometry(n, c, h, w, o, kh, kw, stride, stride, pad, pad, pad, pad, dilation, dilation, groups, want.shape[2], want.shape[3])
+        g = geometry_of(n, c, o, groups, size, kernel, stride, pad, pad, dilation, want.shape[2:])
         q.conv("pytorch_" + engine, "u8", "s8", g, ints(x), quantized(sx, zx), ints(weights), ws, ints(np.zeros(o)), o, None, bias, ctypes.byref(py), y)
-        result.compare(f"quantized::conv2d {engine}", y, want, f"groups {groups} kernel {kh}x{kw}")
+        result.compare(f"quantized::conv{spatial}d {engine}", y, want, f"groups {groups} {size} kernel {kernel} stride {stride} pad {pad} dilation {dilation}")
 
 
 quantize()
