@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace run_tflite {
 
@@ -25,6 +26,14 @@ std::vector<int> indices(V const* list, std::size_t limit, bool optional, std::s
       damaged(what + " names tensor " + std::to_string(i) + ", but there are " + std::to_string(limit));
     r.push_back(i);
   }
+  return r;
+}
+
+// The verifier looks at where a vector's length lies, not its elements: those of a damaged file may lie between two multiples of 8.
+std::vector<std::int64_t> int64_values(flatbuffers::Vector<std::int64_t> const& list) {
+  std::vector<std::int64_t> r(list.size());
+  if (!r.empty()) std::memcpy(r.data(), list.Data(), r.size() * sizeof(std::int64_t));
+  for (auto& v : r) v = flatbuffers::EndianScalar(v);
   return r;
 }
 
@@ -173,7 +182,7 @@ tensor read_tensor(file::Tensor const& from, file::Model const& m, std::string c
   }
   if (auto const* q = from.quantization()) {
     if (q->scale() != nullptr) t.scales.assign(q->scale()->begin(), q->scale()->end());
-    if (q->zero_point() != nullptr) t.zero_points.assign(q->zero_point()->begin(), q->zero_point()->end());
+    if (q->zero_point() != nullptr) t.zero_points = int64_values(*q->zero_point());
     t.axis = q->axis();
     if (t.zero_points.size() > 1 && t.zero_points.size() != t.scales.size())
       damaged(which + " has " + std::to_string(t.scales.size()) + " scales, but " + std::to_string(t.zero_points.size()) + " zero points");
