@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../core/buffer.hpp"
+#include "../core/foreign.hpp"
 #include "entropy.hpp"
 #include "min_max.hpp"
 #include "observe.hpp"
@@ -47,6 +48,11 @@ class absolute_histogram {
       grow(static_cast<index_t>(needed));
     }
     count(batch, max_isa);
+  }
+  /// An object of another library: an Eigen vector, matrix or tensor.
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
   }
 
   /// Bins as if the first batch's largest magnitude had been `largest`: for observers that are merged. @errors argument.

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../core/buffer.hpp"
+#include "../core/foreign.hpp"
 #include "../core/reals.hpp"
 #include "../scheme/scheme.hpp"
 #include "bytes.hpp"
@@ -49,6 +50,15 @@ class histogram {
   void observe(matrix_view<T> batch, isa max_isa = isa::best) {
     if (batch.contiguous()) return observe(vector_view<T>{batch.data, batch.rows * batch.cols, 1}, max_isa);
     for (index_t i = 0; i < batch.rows; ++i) observe(batch.row(i), max_isa);
+  }
+  /// An object of another library: an Eigen vector, matrix or tensor.
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    auto const seen = foreign_view<Object>::of(batch);
+    if constexpr (requires { this->observe(seen, max_isa); })
+      observe(seen, max_isa);
+    else
+      observe(quern::detail::values_of("observe", seen), max_isa);
   }
 
   /// A batch that comes in pieces of `piece` values, the last of up to as many (per_channel_observer): the same bits as in one.

@@ -5,6 +5,7 @@
 // not part of a range; they are counted.
 #pragma once
 
+#include "../core/foreign.hpp"
 #include "../core/reals.hpp"
 #include "../cpu/detect.hpp"
 #include "../scheme/choose_params.hpp"
@@ -287,9 +288,15 @@ class min_max {
 
   /// `src` is a vector_view, matrix_view or tensor_view.
   template <class View>
+    requires(!foreign<View>)
   QUERN_INLINE void observe(View src, isa max_isa = isa::best) {
     reserve(detail::range_count<Granularity>(src));
     detail::observe<Granularity>(src, ranges_.data(), seen_, max_isa);
+  }
+  /// An object of another library: an Eigen vector, matrix or tensor.
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    observe(foreign_view<Object>::of(batch), max_isa);
   }
 
   /// Afterwards this observer has seen what both have.

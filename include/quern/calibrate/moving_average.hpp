@@ -44,6 +44,11 @@ class moving_average {
     range_.min = range_.min + rounded(constant_ * (r.min - range_.min));
     range_.max = range_.max + rounded(constant_ * (r.max - range_.max));
   }
+  /// An object of another library: an Eigen vector, matrix or tensor.
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
+  }
   real_range range() const noexcept { return range_; }
   std::int64_t batches() const noexcept { return batches_; }
 

@@ -3,6 +3,7 @@
 
 #include "../core/buffer.hpp"
 #include "../core/error.hpp"
+#include "../core/foreign.hpp"
 #include "../scheme/scheme.hpp"
 #include "bytes.hpp"
 
@@ -90,11 +91,19 @@ class per_channel_observer {
     if (batch.row_stride == 1 && batch.col_stride != 1) return gather(batch.cols, [batch](index_t i, index_t c) { return &batch(c, i); });
     for (index_t i = 0; i < size_; ++i) observers_[i].observe(batch.row(i));
   }
+  template <foreign Object>
+  void observe_rows(Object const& batch) {
+    observe_rows(foreign_view<Object>::of(batch));
+  }
   /// Column i feeds channel i. @errors shape.
   template <class T>
   void observe_columns(matrix_view<T> batch) {
     check(batch.cols, "columns");
     observe_rows(batch.transposed());
+  }
+  template <foreign Object>
+  void observe_columns(Object const& batch) {
+    observe_columns(foreign_view<Object>::of(batch));
   }
   /// Channel c of every pixel feeds channel c, gathered into one batch. @errors shape.
   template <class T>
@@ -104,6 +113,10 @@ class per_channel_observer {
     gather(batch.n * batch.h * batch.w, [batch](index_t i, index_t c) {
       return &batch(i / (batch.h * batch.w), i / batch.w % batch.h, i % batch.w, c);
     });
+  }
+  template <foreign Object>
+  void observe_channels(Object const& batch) {
+    observe_channels(foreign_view<Object>::of(batch));
   }
   /// @errors shape.
   void merge(per_channel_observer const& other) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../core/buffer.hpp"
+#include "../core/foreign.hpp"
 #include "moving_average.hpp"
 
 QUERN_FP_BEGIN
@@ -27,6 +28,11 @@ class robust_min_max {
   void observe(vector_view<T> batch, isa max_isa = isa::best) {
     real_range const r = extremes(batch, max_isa);
     if (!r.empty()) push(r);
+  }
+  /// An object of another library: an Eigen vector, matrix or tensor.
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
   }
   void merge(robust_min_max const& other) {
     for (index_t i = 0, n = other.size_; i < n; ++i) push(other.ranges_[i]);

@@ -11,6 +11,7 @@
 
 #include "../core/buffer.hpp"
 #include "../core/elementary.hpp"
+#include "../core/foreign.hpp"
 #include "l2_search.hpp"
 #include "min_max.hpp"
 #include "observe.hpp"
@@ -62,6 +63,11 @@ class torch_histogram {
     }
     resampling const wider = resample(now);
     add(count(wider.combined), wider);
+  }
+  /// An object of another library: an Eigen vector, matrix or tensor.
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
   }
 
   /// The range after PyTorch's search. Empty before the first batch.

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "../core/elementary.hpp"
+#include "../eigen/view.hpp"
 #include "codebook.hpp"
 
 QUERN_FP_BEGIN
@@ -114,6 +115,11 @@ class adam8 {
       m_.store(b, m);
       v_.store(b, v);
     }
+  }
+  /// The same with Eigen vectors, or matrices without gaps.
+  template <foreign P, foreign G>
+  void step(P& parameters, G const& gradient) {
+    step(quern::detail::values_of("adam8::step", foreign_view<std::remove_const_t<P>>::of(parameters)), quern::detail::values_of("adam8::step", foreign_view<G>::of(gradient)));
   }
   std::int64_t steps() const noexcept { return steps_; }
   index_t state_bytes() const noexcept { return m_.bytes() + v_.bytes(); }

@@ -6,6 +6,7 @@
 #include "../core/error.hpp"
 #include "../core/math.hpp"
 #include "../core/views.hpp"
+#include "../eigen/view.hpp"
 #include "quantized_weights.hpp"
 
 #include <Eigen/Core>
@@ -44,6 +45,11 @@ class hessian {
     row_major_matrix const m = copy_of(x);
     sum_.selfadjointView<Eigen::Lower>().rankUpdate(m.transpose());
     samples_ += x.rows;
+  }
+  /// The same with an Eigen matrix.
+  template <foreign X>
+  void add(X const& x) {
+    add(matrix_view<float const>(foreign_view<X>::of(x)));
   }
   /// Adds what another one has seen. @errors shape.
   void merge(hessian const& other) {

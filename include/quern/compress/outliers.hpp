@@ -5,6 +5,7 @@
 // @source  Dettmers et al. 2022, arXiv:2208.07339: a channel is an outlier when any |x| in it exceeds 6.
 #pragma once
 
+#include "../eigen/view.hpp"
 #include "../ops/gemm.hpp"
 #include "round_to_nearest.hpp"
 
@@ -38,6 +39,10 @@ class split_linear {
     if (n > 0 && rows_ > 0) packed_ = pack(matrix_view<std::int8_t const>{q.codes.data(), rows_, n, n, 1}.transposed());
     scales_ = q.scales;
   }
+  /// The same with an Eigen matrix and vector.
+  template <foreign W, foreign A>
+  split_linear(W const& w, A const& activation_absmax, float threshold = 6.0f)
+      : split_linear(matrix_view<float const>(foreign_view<W>::of(w)), vector_view<float const>(foreign_view<A>::of(activation_absmax)), threshold) {}
 
   std::vector<index_t> const& outliers() const noexcept { return outliers_; }
   /// Bytes of weights: one each, four in outlier channels, and the scales.
@@ -72,6 +77,11 @@ class split_linear {
         }
       });
     }
+  }
+  /// The same with Eigen matrices.
+  template <foreign X, foreign Y>
+  void run(X const& x, Y& y, executor_ref executor = {}) const {
+    run(matrix_view<float const>(foreign_view<X>::of(x)), matrix_view<float>(foreign_view<Y>::of(y)), executor);
   }
 
  private:

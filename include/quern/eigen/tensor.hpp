@@ -2,10 +2,12 @@
 // seconds to compile.
 //
 // A tensor's axes are n, h, w, c in this order, whatever its storage order: Tensor<float, 4, RowMajor> lies as NHWC does,
-// Tensor<float, 4> (column-major) has strides the other way round, and both are seen where they are. Rank 2 and 1 become
-// matrix_view and vector_view.
+// Tensor<float, 4> (column-major) has strides the other way round, and both are seen where they are. Rank 5 (n, d, h, w, c), 2 and 1
+// become volume_view, matrix_view and vector_view; nd(t) sees any rank up to 6. Included beside operations.hpp, in any order, tensors are
+// arguments of every operation there.
 #pragma once
 
+#include "../core/geometry.hpp"
 #include "view.hpp"
 
 #include <unsupported/Eigen/CXX11/Tensor>
@@ -29,28 +31,42 @@ concept eigen_tensor = detail::is_eigen_tensor<std::remove_cvref_t<M>>;
 
 inline namespace QUERN_ABI {
 
-/// An Eigen tensor of rank 4, 2 or 1 as a tensor_view, matrix_view or vector_view.
+/// An Eigen tensor of rank 0 to 6 as an nd_view.
 template <class M>
   requires eigen_tensor<M>
-auto view(M& m) noexcept {
+auto nd(M& m) noexcept {
   using tensor = std::remove_cv_t<M>;
   constexpr int rank = tensor::NumDimensions;
-  static_assert(rank == 4 || rank == 2 || rank == 1, "quern: Eigen tensors of rank 4 (n, h, w, c), 2 and 1 can be viewed.");
-  using T = std::remove_pointer_t<decltype(m.data())>;
-  auto const extent = [&m](int a) { return static_cast<index_t>(m.dimension(static_cast<std::size_t>(a))); };
-  index_t stride[rank] = {};
+  static_assert(rank <= shape::max_rank, "quern: Eigen tensors of up to six dimensions can be viewed.");
+  nd_view<std::remove_pointer_t<decltype(m.data())>> v{m.data(), {rank, {}}, {}};
   index_t step = 1;
   for (int a = 0; a < rank; ++a) {
     int const axis = static_cast<int>(tensor::Layout) == static_cast<int>(Eigen::RowMajor) ? rank - 1 - a : a;
-    stride[axis] = step;
-    step *= extent(axis);
+    v.extents.dim[axis] = static_cast<index_t>(m.dimension(static_cast<std::size_t>(axis)));
+    v.stride[axis] = step;
+    step *= v.extents.dim[axis];
   }
-  if constexpr (rank == 4)
-    return tensor_view<T>{m.data(), extent(0), extent(1), extent(2), extent(3), stride[0], stride[1], stride[2], stride[3]};
+  return v;
+}
+
+/// An Eigen tensor of rank 5, 4, 2 or 1 as a volume_view, tensor_view, matrix_view or vector_view.
+template <class M>
+  requires eigen_tensor<M>
+auto view(M& m) noexcept {
+  constexpr int rank = std::remove_cv_t<M>::NumDimensions;
+  static_assert(rank == 5 || rank == 4 || rank == 2 || rank == 1,
+                "quern: Eigen tensors of rank 5 (n, d, h, w, c), 4 (n, h, w, c), 2 and 1 can be viewed; others by nd(t).");
+  auto const v = nd(m);
+  using T = std::remove_pointer_t<decltype(v.data)>;
+  index_t const *const n = v.extents.dim, *const s = v.stride;
+  if constexpr (rank == 5)
+    return volume_view<T>(v.data, n[0], n[1], n[2], n[3], n[4], s[0], s[1], s[2], s[3], s[4]);
+  else if constexpr (rank == 4)
+    return tensor_view<T>{v.data, n[0], n[1], n[2], n[3], s[0], s[1], s[2], s[3]};
   else if constexpr (rank == 2)
-    return matrix_view<T>{m.data(), extent(0), extent(1), stride[0], stride[1]};
+    return matrix_view<T>{v.data, n[0], n[1], s[0], s[1]};
   else
-    return vector_view<T>{m.data(), extent(0), 1};
+    return vector_view<T>{v.data, n[0], 1};
 }
 
 /// A tensor_view without gaps, in NHWC order, as a TensorMap. @errors argument when it has gaps or another order.
@@ -64,4 +80,28 @@ auto as_tensor(tensor_view<T> v) {
 }
 
 }  // inline namespace QUERN_ABI
+
+template <class M>
+  requires eigen_tensor<M>
+struct foreign_view<M> {
+  static constexpr bool known = true;
+
+  template <class Object>
+  static auto of(Object& t) noexcept {
+    if constexpr (M::NumDimensions == 5 || M::NumDimensions == 4 || M::NumDimensions == 2 || M::NumDimensions == 1)
+      return view(t);
+    else
+      return nd(t);
+  }
+  template <class Object>
+  static auto every(Object& t) noexcept {
+    using first = decltype(of(t));
+    using all = decltype(nd(t));
+    if constexpr (std::is_same_v<first, all>)
+      return detail::every_view<Object, all>{nd(t), &t};
+    else
+      return detail::every_view<Object, first, all>{of(t), nd(t), &t};
+  }
+};
+
 }  // namespace quern

@@ -4,12 +4,14 @@
 //     quern::calibrate::range_of(view(x.leftCols(3)));
 //     Eigen::MatrixXf z = 2 * as_eigen(quern_view);              and the other way
 //
-// Every operation of quern takes views, so this header is all that is needed; operations.hpp spares writing view() for the most
-// frequent ones. What is a vector at compile time becomes a vector_view, everything else a matrix_view; as_matrix(v) insists on
+// Every operation of quern takes views, so this header is all that is needed; operations.hpp spares writing view(). What is a vector at compile time becomes a vector_view, everything else a matrix_view; as_matrix(v) insists on
 // the latter. An expression (2 * x, x.transpose() * y) has no memory: .eval() it into an object first.
 #pragma once
 
 #include "../core/error.hpp"
+#include "../core/foreign.hpp"
+#include "../core/packed_int.hpp"
+#include "../core/shape.hpp"
 #include "../core/views.hpp"
 
 #include <Eigen/Core>
@@ -75,6 +77,29 @@ auto view(M&& m) noexcept {
   }
 }
 
+/// An Eigen object as an nd_view of rank 2, vectors included: a row vector repeats over the rows of a matrix, a column vector over its columns.
+template <class M>
+  requires eigen_dense<M>
+auto nd(M&& m) noexcept {
+  auto const v = as_matrix(std::forward<M>(m));
+  return nd_view<std::remove_pointer_t<decltype(v.data)>>{v.data, make_shape(v.rows, v.cols), {v.row_stride, v.col_stride}};
+}
+
+/// `size` 4- or 2-bit codes in the bytes of an Eigen vector without gaps: packed<s4>(bytes, size).
+/// @errors capacity when there are fewer bytes; argument when they are not adjacent.
+template <sub_byte_code Code, class M>
+  requires eigen_dense<M>
+auto packed(M&& bytes, index_t size) {
+  auto const v = as_matrix(std::forward<M>(bytes));
+  using byte = std::remove_pointer_t<decltype(v.data)>;
+  static_assert(std::is_same_v<std::remove_const_t<byte>, std::uint8_t>, "quern: packed codes lie in bytes, Eigen objects of std::uint8_t.");
+  if (v.rows * v.cols < packed_bytes<Code>(size))
+    fail(errc::capacity, "packed: ", size, " codes need ", packed_bytes<Code>(size), " bytes, the Eigen object has ", v.rows * v.cols, ".");
+  if (!v.contiguous() && !v.transposed().contiguous())
+    fail(errc::argument, "packed: the bytes of the Eigen object are not adjacent.");
+  return packed_view<Code, byte>{v.data, size};
+}
+
 /// A matrix_view as an Eigen::Map. @errors argument when a stride is negative, which Eigen does not have.
 template <class T>
 auto as_eigen(matrix_view<T> v) {
@@ -112,4 +137,37 @@ auto nhwc(M&& m, index_t n, index_t h, index_t w) {
 }
 
 }  // inline namespace QUERN_ABI
+
+namespace detail {
+
+/// All views of one object at once, and the object.
+template <class Object, class... Views>
+struct every_view : Views... {
+  Object* object;
+  QUERN_INLINE constexpr operator Object&() const noexcept { return *object; }
+};
+
+}  // namespace detail
+
+template <class M>
+  requires eigen_dense<M>
+struct foreign_view<M> {
+  static constexpr bool known = true;
+
+  /// As view(), temporaries included: for a call that ends before they do.
+  template <class Object>
+  static auto of(Object& m) noexcept {
+    detail::require_memory<M>();
+    return view(m);
+  }
+  template <class Object>
+  static auto every(Object& m) noexcept {
+    using T = std::remove_pointer_t<decltype(m.data())>;
+    if constexpr (M::IsVectorAtCompileTime)
+      return detail::every_view<Object, vector_view<T>, matrix_view<T>, nd_view<T>>{of(m), as_matrix(m), nd(m), &m};
+    else
+      return detail::every_view<Object, matrix_view<T>, nd_view<T>>{of(m), nd(m), &m};
+  }
+};
+
 }  // namespace quern

@@ -143,21 +143,25 @@ constexpr comparison compare(matrix_view<X> x, matrix_view<Y> y) {
 
 /// Mean squared error.
 template <class View, class Other>
+  requires requires(View x, Other y) { compare(x, y); }
 constexpr double mse(View x, Other y) {
   return compare(x, y).mse();
 }
 /// Signal to quantization noise in dB.
 template <class View, class Other>
+  requires requires(View x, Other y) { compare(x, y); }
 constexpr double sqnr_db(View x, Other y) {
   return compare(x, y).sqnr_db();
 }
 /// Cosine of the angle between x and y.
 template <class View, class Other>
+  requires requires(View x, Other y) { compare(x, y); }
 constexpr double cosine(View x, Other y) {
   return compare(x, y).cosine();
 }
 /// Largest |x - y|.
 template <class View, class Other>
+  requires requires(View x, Other y) { compare(x, y); }
 constexpr double max_error(View x, Other y) {
   return compare(x, y).max_error;
 }
