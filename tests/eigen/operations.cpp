@@ -292,6 +292,7 @@ namespace {
     place(x8, 0, 0, y8);
     space_to_depth(t8, 2, r8);
     depth_to_space(t8, 2, r8);
+    lstm(batch, packed_lstm<std::int8_t, convention::cmsis_nn>{}, batches);
     resize_nearest(t8, r8);
     resize_bilinear(t8, r8, {});
   });
@@ -342,7 +343,9 @@ namespace {
     pytorch::mul(x8, {0.5f, 0}, x8, p, y8, p);
     pytorch::quantize_bias(v, 0.5f, {});
     pytorch::linear(x8, p, x8, {}, v, y8, p);
+    pytorch::conv1d(batch, p, batch, {}, v, batches, p);
     pytorch::conv2d(t8, p, f8, {}, {}, r8, p, {.stride = {2, 2}});
+    pytorch::conv3d(volume, p, volume, {}, v, volumes, p, {});
     tflite::quantize<s8>(x, {0.5f, 0}, y8);
     tflite::quantize<s8>(x, {0.5f, 0}, 0, y8);
     tflite::dequantize(x8, {0.5f, 0}, y);

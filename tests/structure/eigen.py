@@ -103,7 +103,8 @@ def main():
         short = name.removeprefix("quern::")
         if not re.search(r'(?<![\w:])' + short + r'\s*(<[^;()]*>)?\(', tests):
             problems.append(f"{name}: tests/eigen does not call it")
-    print("\n".join(problems))
+    for problem in problems:
+        print(problem)
     print(f"eigen: {len(problems)} problems" if problems else f"eigen: {len(taken)} functions take Eigen objects, {len(WITHOUT)} need not")
     return 1 if problems else 0
 

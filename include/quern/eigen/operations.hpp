@@ -34,6 +34,7 @@
 #include "../ops/gemm.hpp"
 #include "../ops/gemm_batch.hpp"
 #include "../ops/linear.hpp"
+#include "../ops/lstm.hpp"
 #include "../ops/onnx.hpp"
 #include "../ops/pool.hpp"
 #include "../ops/pytorch.hpp"
@@ -239,6 +240,7 @@ QUERN_EIGEN_FORWARD(quern, pad_tensor, 4, typed, typed, typed, typed)
 QUERN_EIGEN_FORWARD(quern, place, 4, typed, typed, typed, typed)
 QUERN_EIGEN_FORWARD(quern, space_to_depth, 3, typed, typed, typed)
 QUERN_EIGEN_FORWARD(quern, depth_to_space, 3, typed, typed, typed)
+QUERN_EIGEN_FORWARD(quern, lstm, 3, typed, typed, typed)
 QUERN_EIGEN_FORWARD(quern, resize_nearest, 2, typed, typed)
 QUERN_EIGEN_FORWARD(quern, resize_nearest, 3, typed, typed, resize_options)
 QUERN_EIGEN_FORWARD(quern, resize_bilinear, 2, typed, typed)
@@ -315,8 +317,12 @@ QUERN_EIGEN_FORWARD(quern::pytorch, add, 6, typed, convention::affine, typed, co
 QUERN_EIGEN_FORWARD(quern::pytorch, mul, 6, typed, convention::affine, typed, convention::affine, typed, convention::affine)
 QUERN_EIGEN_FORWARD(quern::pytorch, quantize_bias, 3, typed, typed, weight_qparams)
 QUERN_EIGEN_FORWARD(quern::pytorch, linear, 7, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine)
+QUERN_EIGEN_FORWARD(quern::pytorch, conv1d, 7, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine)
 QUERN_EIGEN_FORWARD(quern::pytorch, conv2d, 7, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine)
+QUERN_EIGEN_FORWARD(quern::pytorch, conv3d, 7, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine)
+QUERN_EIGEN_FORWARD(quern::pytorch, conv1d, 8, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine, conv_options)
 QUERN_EIGEN_FORWARD(quern::pytorch, conv2d, 8, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine, conv_options)
+QUERN_EIGEN_FORWARD(quern::pytorch, conv3d, 8, typed, convention::affine, typed, weight_qparams, vector_view<float const>, typed, convention::affine, conv_options)
 }  // inline namespace QUERN_ABI
 }  // namespace pytorch
 
