@@ -97,7 +97,7 @@ TEST_CASE("min_max: every granularity, shape, stride and instruction set equals 
     for_each_type<granularities>([&](auto tag) {
       using G = typename decltype(tag)::type;
       INFO(granularity_name<G> << " " << name(i));
-      for (auto [rows, cols] : {std::pair<index_t, index_t>{1, 1}, {1, 7}, {7, 1}, {3, 5}, {0, 4}, {4, 0}, {17, 33}, {33, 65}, {5, 600}, {40, 70}})
+      for (auto [rows, cols] : {std::pair<index_t, index_t>{1, 1}, {1, 7}, {7, 1}, {3, 5}, {0, 4}, {4, 0}, {17, 33}, {33, 65}, {5, 600}, {40, 70}, {70, 31}, {600, 1}, {9, 2050}})
         for (int awkward : {0, 3, 400}) {
           auto const data = values<float>(static_cast<std::size_t>(2 * rows * cols + 3), 1, awkward);
           float const* const p = data.data();
@@ -120,6 +120,18 @@ TEST_CASE("min_max: long lines, where one block of 4096 has a NaN and the others
         data[bad] = not_a_number;
         data[n / 2] = -inf;
         check_matrix<per_tensor, float>(row_major(data.data(), 1, static_cast<index_t>(n)), i);
+      }
+  });
+}
+
+TEST_CASE("min_max: columns of many rows, where one block has a NaN and the others have none", "[calibrate]") {
+  support::for_each_native_isa([](isa i) {
+    for (auto [rows, cols] : {std::pair<index_t, index_t>{1003, 70}, {70001, 1}, {30005, 3}, {513, 131}})
+      for (std::size_t bad : {0u, 3u, 3001u, 70000u}) {
+        auto data = values<float>(static_cast<std::size_t>(rows * cols + 200), 7, 0);
+        if (bad > 0) data[bad] = not_a_number;
+        check_matrix<per_channel<1>, float>(row_major(data.data(), rows, cols), i);
+        if (bad == 3001) check_matrix<per_channel<1>, float>(row_major(data.data(), rows / 2, cols, 2 * cols), i);
       }
   });
 }

@@ -193,6 +193,33 @@ TEST_CASE("sums, products and PReLU on vectors equal their definition", "[layers
   }
 }
 
+TEST_CASE("products in words equal their definition for every kind of multiplier", "[layers]") {
+  using namespace fixed_point;
+  // Low halves of twice the multiplier on both sides of 2^15, at its ends, and multiples of 2^15, which know ties; every shift.
+  std::int32_t const multipliers[] = {1 << 30, (1 << 30) + 1, (1 << 30) + 16383, (1 << 30) + 16384, (1 << 30) + 32767, (1 << 30) + 32768, 1518500250, 0x7fffbfff, 0x7fffc000, 0x7fffffff};
+  int n = 0;
+  for (std::int32_t const m : multipliers)
+    for (int const shift : {0, -1, -3 - n % 5, -8 - n % 9, 1}) {
+      ++n;
+      int const za = n % 3 == 0 ? -128 : n % 3 == 1 ? 127 : n % 256 - 128, zb = n % 4 == 0 ? -128 : n % 4 == 1 ? 127 : 40 - n;
+      limits const l = n % 2 == 0 ? limits{-128, 127} : limits{-100, 90};
+      check_binary<std::int8_t>(mul<>{za, zb, n % 7 * 40 - 128, {m, shift}, l});
+      if (n % 4 == 0) check_binary<std::uint8_t>(mul<>{za + 128, zb + 128, n % 7 * 40, {m, shift}, {l.min + 128, l.max + 128}});
+      if (n % 16 == 0) check_binary<std::int8_t>(mul<>{za, zb, 300, {m, shift}, l}), check_binary<std::int8_t>(mul<>{za + 300, zb, 0, {m, shift}, l});
+    }
+  // As long as destinations written past the caches are, from an odd address on.
+  auto const x = codes((1 << 23) + 333, 8);
+  std::vector<std::int8_t> y(x.size());
+  auto const f = mul<>::make({0.0472f, -3}, {0.0391f, 7}, {0.0149f, 2}, {});
+  support::for_each_native_isa([&](isa) {
+    shape const s = make_shape(x.size() - 1);
+    binary(nd(x.data(), s), nd(x.data() + 1, s), nd(y.data() + 1, s), f);
+    std::size_t wrong = 0;
+    for (std::size_t k = 0; k + 1 < x.size(); k += k < 1000 || k + 1000 > x.size() ? 1 : 97) wrong += y[k + 1] != f(x[k], x[k + 1]);
+    REQUIRE(wrong == 0);
+  });
+}
+
 TEST_CASE("long sums equal their definition, with and without a linear form", "[layers]") {
   using namespace fixed_point;
   auto const x = codes((1 << 18) + 100, 8), z = codes(x.size(), 9);

@@ -124,7 +124,19 @@ inline void observe_line(float const* p, index_t n, real_range& range, observed_
 /// Each column of rows x cols floats into its own range, ranges[j * range_stride].
 inline void observe_columns(float const* p, index_t rows, index_t cols, index_t row_stride, real_range* ranges,
                             index_t range_stride, observed_range& seen, min_max_kernels const& kernels) {
-  constexpr index_t strip = 512, at_once = 8192;  // blocks of at most 32 KiB, in case one has to be read again
+  constexpr index_t strip = 2048, at_once = 32768;  // blocks of at most 128 KiB, in case one has to be read again
+  if (row_stride == cols && cols < 32 && rows >= 64) {
+    // Rows that fill no register: many of them are one, whose columns are merged.
+    constexpr index_t most = 512;
+    index_t const fold = most / cols, width = fold * cols, long_rows = rows / fold;
+    if (long_rows > 0) {
+      real_range folded[most];
+      observe_columns(p, long_rows, width, width, folded, 1, seen, kernels);
+      for (index_t k = 0; k < width; ++k) observed_range::include(ranges[k % cols * range_stride], folded[k].min, folded[k].max);
+      p += long_rows * width;
+      rows -= long_rows * fold;
+    }
+  }
   seen.values += rows * cols;
   for (index_t j = 0; j < cols; j += strip) {
     index_t const width = cols - j < strip ? cols - j : strip;

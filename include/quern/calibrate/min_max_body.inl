@@ -95,29 +95,26 @@ inline bool extremes(float const* p, index_t n, float& lo, float& hi) {
 
 /// Merges each column of rows x cols floats into lo[j] and hi[j]. False as above.
 ///
-/// Eight rows at a time, from left to right: an extreme is loaded and stored once for eight values. The eight rows below are fetched
-/// meanwhile, row after row: that is what the prefetchers of the second-level cache see, and more of them are under way than a core may
-/// ask for (17 GB/s from memory; fetched down the columns 12, which 24 requests at a time allow).
+/// Eight rows at a time, so that an extreme is loaded and stored once for eight values: not adjacent ones, but one of each eighth of
+/// the rows. Each of the eight is then read in the order in which it lies, a stream that the prefetchers follow, in pages of its own:
+/// 23 GB/s from memory where one stream gets 20, and eight rows of a page 10.
 inline bool column_extremes(float const* p, index_t rows, index_t cols, index_t row_stride, float* lo, float* hi) {
   constexpr index_t lanes = min_max_lanes;
   min_max_f32 finite = {};
   float all = 0;
-  index_t const whole = cols >= lanes ? cols : 0;
+  index_t const whole = cols >= lanes ? cols : 0, eighth = rows / 8 * row_stride;
   index_t i = 0;
-  for (; i + 8 <= rows && whole > 0; i += 8) {
-    float const *const a = p + i * row_stride, *below = a + 8 * row_stride, *fetched = below;
+  for (index_t q = 0; q < rows / 8 && whole > 0; ++q, i += 8) {
+    float const* const a = p + q * row_stride;
     for (index_t j = 0; j < whole; j += lanes) {
       index_t const at = j + lanes <= whole ? j : whole - lanes;  // the last register overlaps the one before
       min_max_state even, odd;
       even.start(lo + at, hi + at);
-      for (int line = 0; line < 8 * lanes / 16; ++line) __builtin_prefetch(fetched + 16 * line);
-      fetched += 8 * lanes;
-      if (fetched >= below + whole) below += row_stride, fetched = below;
       odd = even;
 #pragma GCC unroll 4
       for (index_t r = 0; r < 8; r += 2) {
-        even.see(a + r * row_stride + at);
-        odd.see(a + (r + 1) * row_stride + at);
+        even.see(a + r * eighth + at);
+        odd.see(a + (r + 1) * eighth + at);
       }
       even.merge(odd);
       even.store(lo + at, hi + at);

@@ -97,6 +97,87 @@ struct small_double_rounding {
   }
 };
 
+/// An 8-bit product of gemmlowp's arithmetic in words. |x z| <= 255 * 255 has 16 bits; with the multiplier M = 2^15 h + l / 2 the first
+/// rounding, (|x z| M + 2^30) / 2^31, is the high half of |x z| h, and 1 more if its low half and the high half of |x z| l make 2^15.
+/// A negative product rounds as its magnitude does, except in ties of this first rounding: |x z| M has none unless 2^15 divides M.
+/// Everything stands on unsigned bytes: signed codes and zero points are flipped by 128.
+///
+/// `above`: l is negative, so that its product is subtracted; a difference of 2^15 exactly would be a tie, which there is none.
+template <class R>
+struct word_product {
+  raw flipped, lhs_zero, rhs_zero, zero, lo, hi, high, low, one;
+  __m128i half, right;
+  bool above;
+
+  template <class T>
+  QUERN_INLINE static bool serves(T, quern::fixed_point::mul<R> const& f) {
+    std::int32_t const m = f.dst.multiplier;
+    return m >= 1 << 30 && m < 0x7fffc000 && m % 32768 != 0 && left_shift(R{}, f.dst) == 0 && right_shift(R{}, f.dst) >= 1 && right_shift(R{}, f.dst) <= 16 &&
+           is_code<T>(f.lhs_zero_point) && is_code<T>(f.rhs_zero_point) && is_code<T>(f.zero_point) && is_code<T>(f.clamped.min) && is_code<T>(f.clamped.max);
+  }
+  template <class T>
+  QUERN_INLINE word_product(T, quern::fixed_point::mul<R> const& f) {
+    constexpr int shift = std::is_signed_v<T> ? 128 : 0;
+    std::uint32_t const twice = 2 * static_cast<std::uint32_t>(f.dst.multiplier);
+    above = (twice & 32768) != 0;
+    flipped = raw_byte(128);
+    lhs_zero = raw_byte(f.lhs_zero_point + shift), rhs_zero = raw_byte(f.rhs_zero_point + shift), zero = raw_byte(f.zero_point + shift);
+    lo = raw_byte(f.clamped.min + shift), hi = raw_byte(f.clamped.max + shift);
+    high = raw_word(static_cast<int>((twice >> 16) + above));
+    low = raw_word(static_cast<int>(above ? 65536 - (twice & 65535) : twice & 65535));
+    one = raw_word(1);
+    half = _mm_cvtsi32_si128(15);
+    right = _mm_cvtsi32_si128(right_shift(R{}, f.dst) - 1);
+  }
+  /// The rescaled magnitudes of 16-bit products.
+  template <bool Above>
+  QUERN_INLINE_BODY raw rescaled(raw p) const {
+    raw const rest = product_words(p, high), more = product_high_words(p, low);
+    raw const carry = Above ? difference_at_least_0(difference_at_least_0(rest, more), one) : sum_at_most(rest, more);
+    return half_sum_up(srl_words(add_words(product_high_words(p, high), srl_words(carry, half)), right), raw_word(0));
+  }
+  template <class T, bool Above>
+  QUERN_INLINE_BODY raw of(raw a, raw b) const {
+    if constexpr (std::is_signed_v<T>) a = flip(a, flipped), b = flip(b, flipped);
+    raw const x = distance(a, lhs_zero), z = distance(b, rhs_zero), none = raw_word(0);
+    raw const y0 = rescaled<Above>(product_words(unpack_low(x, none), unpack_low(z, none)));
+    raw const y1 = rescaled<Above>(product_words(unpack_high(x, none), unpack_high(z, none)));
+    raw const y = between(moved(zero, pack_bytes(y0, y1), a, lhs_zero, b, rhs_zero), lo, hi);
+    if constexpr (std::is_signed_v<T>)
+      return flip(y, flipped);
+    else
+      return y;
+  }
+};
+/// `n` codes, fewer than a register holds.
+template <bool Above, class T, class Product>
+QUERN_INLINE_BODY void product_few(T const* a, T const* b, T* dst, index_t n, Product const& f) {
+  T x[4 * lanes] = {}, z[4 * lanes] = {}, y[4 * lanes];
+  for (index_t k = 0; k < n; ++k) x[k] = a[k], z[k] = b[k];
+  store_raw(y, f.template of<T, Above>(load_raw(x), load_raw(z)));
+  for (index_t k = 0; k < n; ++k) dst[k] = y[k];
+}
+template <bool Above, class T, class Product>
+QUERN_INLINE_BODY void product_blocks(T const* a, T const* b, T* dst, index_t n, Product const& f) {
+  constexpr index_t block = 4 * lanes;
+  index_t i = 0;
+  if (n >= quern::detail::streaming_bytes) {
+    i = (block - static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) % block)) % block;
+    product_few<Above>(a, b, dst, i, f);
+    for (; i + block <= n; i += block) stream_raw(dst + i, f.template of<T, Above>(load_raw(a + i), load_raw(b + i)));
+    fence();
+  }
+  for (; i + block <= n; i += block) store_raw(dst + i, f.template of<T, Above>(load_raw(a + i), load_raw(b + i)));
+  if (i < n) product_few<Above>(a + i, b + i, dst + i, n - i, f);
+}
+template <class T, class Product>
+QUERN_INLINE_BODY void product_loop(T const* a, T const* b, T* dst, index_t n, Product const& f) {
+  if (f.above)
+    product_blocks<true>(a, b, dst, n, f);
+  else
+    product_blocks<false>(a, b, dst, n, f);
+}
+
 template <class Identity, class Slope>
 struct vector_prelu {
   i32s src_zero_point, alpha_zero_point;
@@ -134,11 +215,10 @@ QUERN_INLINE_BODY void binary_loop(T const* a, T const* b, T* dst, index_t n, Op
     words const zero_words = broadcast_word(static_cast<std::int16_t>(zero_point));
     bool const narrow = l.min > quern::code_of_t<T>::min || l.max < quern::code_of_t<T>::max;
     for (; i + block <= n; i += block) {
-      i32s v[4];
-      for (int k = 0; k < 4; ++k) v[k] = op(load(a + i + k * lanes), load(b + i + k * lanes));
-      if (narrow)
-        for (int k = 0; k < 4; ++k) v[k] = min(max(v[k], lo), hi);
-      words const w0 = adds(pack_signed(v[0], v[1]), zero_words), w1 = adds(pack_signed(v[2], v[3]), zero_words);
+      i32s v0 = op(load(a + i), load(b + i)), v1 = op(load(a + i + lanes), load(b + i + lanes));
+      i32s v2 = op(load(a + i + 2 * lanes), load(b + i + 2 * lanes)), v3 = op(load(a + i + 3 * lanes), load(b + i + 3 * lanes));
+      if (narrow) v0 = min(max(v0, lo), hi), v1 = min(max(v1, lo), hi), v2 = min(max(v2, lo), hi), v3 = min(max(v3, lo), hi);
+      words const w0 = adds(pack_signed(v0, v1), zero_words), w1 = adds(pack_signed(v2, v3), zero_words);
       bytes y;
       if constexpr (std::is_signed_v<T>)
         y = pack_signed(w0, w1);
@@ -178,6 +258,7 @@ QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern
   using namespace inner;
   i32s const za = broadcast(f.lhs_zero_point), zb = broadcast(f.rhs_zero_point);
   if constexpr (double_rounding_policy<R> && sizeof(T) == 1) {
+    if (word_product<R>::serves(static_cast<T>(0), f)) return product_loop(a, b, dst, n, word_product<R>(static_cast<T>(0), f));
     using out = small_double_rounding<R>;  // |products| <= 255 * 255
     if (is_code<T>(f.lhs_zero_point) && is_code<T>(f.rhs_zero_point) && left_shift(R{}, f.dst) == 0)
       return binary_loop(a, b, dst, n, vector_product<out>{za, zb, out(f.dst)}, f.zero_point, f.clamped);
@@ -218,6 +299,25 @@ QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern
   for (index_t k = 0; k < n; ++k) dst[k] = static_cast<T>(f(a[k], b[k]));
 }
 
+namespace inner {
+/// linear_form of pairs (2^8 a, 2^8 b) of words. Low parts are taken from the high halves of products of words: a shift less.
+struct linear_lanes {
+  raw factor_high, factor_low, ones;
+  i32s offset;
+  shift_count shift;
+
+  QUERN_INLINE static raw factors(std::int32_t lhs, std::int32_t rhs) {
+    return raw_of(broadcast((lhs & 0xffff) | static_cast<std::int32_t>(static_cast<std::uint32_t>(rhs) << 16)));
+  }
+  QUERN_INLINE explicit linear_lanes(quern::detail::linear_form const& f)
+      : factor_high(factors(f.lhs_high, f.rhs_high)), factor_low(factors(f.lhs_low, f.rhs_low)), ones(raw_of(broadcast(65537))),
+        offset(broadcast(f.offset)), shift(count_of(f.shift)) {}
+  QUERN_INLINE_BODY i32s operator()(raw pairs) const {
+    return sra(add(add(multiply_add(pairs, factor_high), offset), multiply_add(high_words(pairs, factor_low), ones)), shift);
+  }
+};
+}  // namespace inner
+
 /// A sum in linear form. Codes stand in the high bytes of 16-bit words, a and b side by side, so that one multiply-add makes
 /// 2^8 (a A + b B); unpacking and packing are each other's inverse, also within 128-bit halves. dst is aligned to 64 bytes if n is
 /// as long as streaming wants it. Returns how many codes whole registers hold.
@@ -225,23 +325,18 @@ QUERN_NOINLINE inline index_t linear_line(std::int8_t const* a, std::int8_t cons
                                           quern::fixed_point::limits l) {
   using namespace inner;
   constexpr index_t block = 4 * lanes;
-  raw const factor_high = raw_of(broadcast((f.lhs_high & 0xffff) | static_cast<std::int32_t>(static_cast<std::uint32_t>(f.rhs_high) << 16)));
-  raw const factor_low = raw_of(broadcast((f.lhs_low & 0xffff) | static_cast<std::int32_t>(static_cast<std::uint32_t>(f.rhs_low) << 16)));
+  linear_lanes const form(f);
   raw const none = raw_of(broadcast(0));
-  i32s const high = broadcast(f.high), low = broadcast(f.low);
-  shift_count const split = count_of(14), shift = count_of(f.shift);
   bytes const lo = broadcast_byte(static_cast<std::int8_t>(l.min)), hi = broadcast_byte(static_cast<std::int8_t>(l.max));
   bool const streaming = n >= quern::detail::streaming_bytes;
   index_t i = 0;
   for (; i + block <= n; i += block) {
     raw const x = load_raw(a + i), z = load_raw(b + i);
-    raw const pairs[2] = {unpack_low(x, z), unpack_high(x, z)};
-    i32s v[4];
-    for (int k = 0; k < 4; ++k) {
-      raw const p = k % 2 == 0 ? unpack_low(none, pairs[k / 2]) : unpack_high(none, pairs[k / 2]);
-      v[k] = sra(add(add(multiply_add(p, factor_high), high), sra(add(multiply_add(p, factor_low), low), split)), shift);
-    }
-    bytes const y = min_signed(max_signed(pack_in_halves(pack_signed(v[0], v[1]), pack_signed(v[2], v[3])), lo), hi);
+    // Names, no array: GCC 12 keeps arrays of registers in memory at -O2, which halves the speed.
+    raw const first = unpack_low(x, z), second = unpack_high(x, z);
+    i32s const v0 = form(unpack_low(none, first)), v1 = form(unpack_high(none, first));
+    i32s const v2 = form(unpack_low(none, second)), v3 = form(unpack_high(none, second));
+    bytes const y = min_signed(max_signed(pack_in_halves(pack_signed(v0, v1), pack_signed(v2, v3)), lo), hi);
     if (streaming)
       stream(dst + i, y);
     else
