@@ -84,6 +84,12 @@ QUERN_INLINE byte_vector larger(std::int8_t, byte_vector a, byte_vector b) { ret
 QUERN_INLINE byte_vector larger(std::uint8_t, byte_vector a, byte_vector b) { return _mm_max_epu8(a, b); }
 QUERN_INLINE byte_vector smaller(std::int8_t, byte_vector a, byte_vector b) { return _mm_min_epi8(a, b); }
 QUERN_INLINE byte_vector smaller(std::uint8_t, byte_vector a, byte_vector b) { return _mm_min_epu8(a, b); }
+QUERN_INLINE byte_vector interleave_low(byte_vector a, byte_vector b) { return _mm_unpacklo_epi8(a, b); }
+QUERN_INLINE byte_vector interleave_high(byte_vector a, byte_vector b) { return _mm_unpackhi_epi8(a, b); }
+QUERN_INLINE words sum_pairs(std::int8_t, byte_vector a) { return _mm_maddubs_epi16(every_byte(1), a); }
+QUERN_INLINE words sum_pairs(std::uint8_t, byte_vector a) { return _mm_maddubs_epi16(a, every_byte(1)); }
+QUERN_INLINE byte_vector pack_words(std::int8_t, words a, words b) { return _mm_packs_epi16(a, b); }
+QUERN_INLINE byte_vector pack_words(std::uint8_t, words a, words b) { return _mm_packus_epi16(a, b); }
 QUERN_INLINE void store_narrow(std::int8_t* p, words v, byte_vector lo, byte_vector hi) {
   _mm_storel_epi64(static_cast<__m128i*>(static_cast<void*>(p)), _mm_min_epi8(_mm_max_epi8(_mm_packs_epi16(v, v), lo), hi));
 }
@@ -120,6 +126,12 @@ QUERN_INLINE byte_vector larger(std::int8_t, byte_vector a, byte_vector b) { ret
 QUERN_INLINE byte_vector larger(std::uint8_t, byte_vector a, byte_vector b) { return _mm256_max_epu8(a, b); }
 QUERN_INLINE byte_vector smaller(std::int8_t, byte_vector a, byte_vector b) { return _mm256_min_epi8(a, b); }
 QUERN_INLINE byte_vector smaller(std::uint8_t, byte_vector a, byte_vector b) { return _mm256_min_epu8(a, b); }
+QUERN_INLINE byte_vector interleave_low(byte_vector a, byte_vector b) { return _mm256_unpacklo_epi8(a, b); }
+QUERN_INLINE byte_vector interleave_high(byte_vector a, byte_vector b) { return _mm256_unpackhi_epi8(a, b); }
+QUERN_INLINE words sum_pairs(std::int8_t, byte_vector a) { return _mm256_maddubs_epi16(every_byte(1), a); }
+QUERN_INLINE words sum_pairs(std::uint8_t, byte_vector a) { return _mm256_maddubs_epi16(a, every_byte(1)); }
+QUERN_INLINE byte_vector pack_words(std::int8_t, words a, words b) { return _mm256_packs_epi16(a, b); }
+QUERN_INLINE byte_vector pack_words(std::uint8_t, words a, words b) { return _mm256_packus_epi16(a, b); }
 QUERN_INLINE void store_narrow(std::int8_t* p, words v, byte_vector lo, byte_vector hi) {
   __m128i const x = _mm_packs_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   _mm_storeu_si128(static_cast<__m128i*>(static_cast<void*>(p)), _mm_min_epi8(_mm_max_epi8(x, _mm256_castsi256_si128(lo)), _mm256_castsi256_si128(hi)));
@@ -158,6 +170,12 @@ QUERN_INLINE byte_vector larger(std::int8_t, byte_vector a, byte_vector b) { ret
 QUERN_INLINE byte_vector larger(std::uint8_t, byte_vector a, byte_vector b) { return _mm512_max_epu8(a, b); }
 QUERN_INLINE byte_vector smaller(std::int8_t, byte_vector a, byte_vector b) { return _mm512_min_epi8(a, b); }
 QUERN_INLINE byte_vector smaller(std::uint8_t, byte_vector a, byte_vector b) { return _mm512_min_epu8(a, b); }
+QUERN_INLINE byte_vector interleave_low(byte_vector a, byte_vector b) { return _mm512_unpacklo_epi8(a, b); }
+QUERN_INLINE byte_vector interleave_high(byte_vector a, byte_vector b) { return _mm512_unpackhi_epi8(a, b); }
+QUERN_INLINE words sum_pairs(std::int8_t, byte_vector a) { return _mm512_maddubs_epi16(every_byte(1), a); }
+QUERN_INLINE words sum_pairs(std::uint8_t, byte_vector a) { return _mm512_maddubs_epi16(a, every_byte(1)); }
+QUERN_INLINE byte_vector pack_words(std::int8_t, words a, words b) { return _mm512_packs_epi16(a, b); }
+QUERN_INLINE byte_vector pack_words(std::uint8_t, words a, words b) { return _mm512_packus_epi16(a, b); }
 QUERN_INLINE void store_narrow(std::int8_t* p, words v, byte_vector lo, byte_vector hi) {
   __m256i const x = _mm512_cvtepi16_epi8(v);
   _mm256_storeu_si256(static_cast<__m256i*>(static_cast<void*>(p)), _mm256_min_epi8(_mm256_max_epi8(x, _mm512_castsi512_si256(lo)), _mm512_castsi512_si256(hi)));

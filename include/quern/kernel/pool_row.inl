@@ -63,6 +63,52 @@ QUERN_INLINE_BODY void average_in_order(T const* src, quern::detail::pool_geomet
   if (whole < channels) pool_block<true, false>(src + channels - word_lanes, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + channels - word_lanes);
 }
 
+/// What the next row of the output will read and this one did not, for the pixel at `from`: the CPU does not look as far ahead by itself.
+template <class T>
+QUERN_INLINE void fetch_rows_ahead(quern::detail::pool_geometry const& g, T const* from, index_t rows) {
+  for (index_t y = rows; y < rows + g.rows_ahead; ++y)
+    for (index_t ahead = 0; ahead < g.stride * g.col_stride; ahead += 64) _mm_prefetch(reinterpret_cast<char const*>(from + y * g.row_stride) + ahead, _MM_HINT_T1);
+}
+
+/// `count` pixels of 2 * word_lanes channels or more, from few taps, which lie at src + at[k]. `Taps`: their number, or 0 for `taps`.
+/// Averages take two taps at a time: interleaved, and their products with 1 added up, they need no widening. A function of its own, so
+/// that what does not change has registers.
+template <bool Average, int Taps, class T>
+QUERN_NOINLINE void pool_listed(quern::detail::pool_geometry const& g, T const* src, index_t rows, index_t count, index_t const* at, index_t taps, averages const& by, T min, T max, T* dst) {
+  constexpr index_t block = 2 * word_lanes;
+  index_t const n = Taps > 0 ? Taps : taps;
+  byte_vector const lo = every_byte(min), hi = every_byte(max);
+  averages const a = by;
+  for (index_t x = 0; x < count; ++x, src += g.stride * g.col_stride, dst += g.dst_stride) {
+    fetch_rows_ahead(g, src, rows);
+    for (index_t c = 0; c < g.channels; c += block) {
+      index_t const c0 = c + block <= g.channels ? c : g.channels - block;  // the last block overlaps the one before
+      T const* const p = src + c0;
+      if constexpr (Average) {
+        byte_vector const first = load_bytes(p + at[0]), second = load_bytes(p + at[1]);
+        words low = sum_pairs(T{}, interleave_low(first, second)), high = sum_pairs(T{}, interleave_high(first, second));
+#pragma GCC unroll 4
+        for (index_t k = 2; k + 2 <= n; k += 2) {
+          byte_vector const v = load_bytes(p + at[k]), w = load_bytes(p + at[k + 1]);
+          low = add_words(low, sum_pairs(T{}, interleave_low(v, w)));
+          high = add_words(high, sum_pairs(T{}, interleave_high(v, w)));
+        }
+        if (n % 2 != 0) {
+          byte_vector const v = load_bytes(p + at[n - 1]), none = every_byte(0);
+          low = add_words(low, sum_pairs(T{}, interleave_low(v, none)));
+          high = add_words(high, sum_pairs(T{}, interleave_high(v, none)));
+        }
+        store_bytes(dst + c0, smaller(T{}, larger(T{}, pack_words(T{}, a(low), a(high)), lo), hi));
+      } else {
+        byte_vector most = load_bytes(p + at[0]);
+#pragma GCC unroll 8
+        for (index_t k = 1; k < n; ++k) most = larger(T{}, most, load_bytes(p + at[k]));
+        store_bytes(dst + c0, smaller(T{}, larger(T{}, most, lo), hi));
+      }
+    }
+  }
+}
+
 template <bool Average, class T>
 QUERN_NOINLINE void pool_row(quern::detail::pool_geometry const& g, T const* src, index_t rows, T* dst, T min, T max) noexcept {
   constexpr index_t step = Average ? word_lanes : 2 * word_lanes;
@@ -77,9 +123,23 @@ QUERN_NOINLINE void pool_row(quern::detail::pool_geometry const& g, T const* src
       quern::detail::pool_pixel<Average>(from, g.row_stride, g.col_stride, rows, cols, g.channels, min, max, dst);
       continue;
     }
-    // What the next row of the output will read and this one did not: the CPU does not look as far ahead by itself.
-    for (index_t y = rows; g.rows_ahead > 0 && (!Average || taps < most_blocked_taps) && y < rows + g.rows_ahead; ++y)
-      for (index_t ahead = 0; ahead < g.stride * g.col_stride; ahead += 64) _mm_prefetch(reinterpret_cast<char const*>(from + y * g.row_stride) + ahead, _MM_HINT_T1);
+    if (taps > 1 && taps < most_blocked_taps && g.channels >= 2 * word_lanes) {
+      // With as many columns as this one: the rest of the windows that lie inside, or this one alone.
+      index_t const inside = cols == g.kernel ? (g.in - g.kernel + g.before) / g.stride + 1 - x : 1, count = inside < g.out - x ? inside : g.out - x;
+      index_t at_tap[most_blocked_taps];
+      for (index_t k = 0; k < taps; ++k) at_tap[k] = k / cols * g.row_stride + k % cols * g.col_stride;
+      if (Average && taps != known) a = averages(taps), known = taps;
+      if (taps == 4)
+        pool_listed<Average, 4>(g, from, rows, count, at_tap, taps, a, min, max, dst);
+      else if (taps == 9)
+        pool_listed<Average, 9>(g, from, rows, count, at_tap, taps, a, min, max, dst);
+      else
+        pool_listed<Average, 0>(g, from, rows, count, at_tap, taps, a, min, max, dst);
+      x += count - 1;
+      dst += (count - 1) * g.dst_stride;
+      continue;
+    }
+    if (!Average || taps < most_blocked_taps) fetch_rows_ahead(g, from, rows);
     if (taps == 1 || !Average) {
       // One code is its own average.
       constexpr index_t wide = 2 * word_lanes;
