@@ -1,6 +1,6 @@
 """Runs quern_bench and prints one table for each topic and instruction set, a verdict, JSON and a roofline plot.
 
-    python3 bench/report.py build/bench/bench/quern_bench [--filter REGEX] [--json FILE] [--svg FILE] [--seconds X]
+    python3 bench/report.py build/bench/bench/quern_bench [--filter REGEX | --all] [--json FILE] [--svg FILE] [--seconds X]
     python3 bench/report.py --read FILE                    prints the tables of an earlier run
 
 Cases are called topic/library/instruction set/types/shape/threads:t. Standard library only.
@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 ISAS = ["amx_int8", "avx512_vnni", "avx512bw", "avx_vnni", "avx2", "sse41", "neon_i8mm", "neon_dot", "neon", "baseline"]
 # A rival that only has u8 weights answers the same question as u8 x s8.
@@ -34,6 +35,9 @@ def run(binary, pattern, seconds):
     listed = subprocess.run([binary, "--benchmark_list_tests=true", f"--benchmark_filter={pattern}"],
                             capture_output=True, text=True, check=True).stdout.split("\n")
     total = sum(1 for line in listed if "/" in line)
+    # A case takes its samples, and as long again to make its operands and to check its results.
+    print(f"{total} cases, about {max(1, round(total * 2 * seconds / 60))} min", file=sys.stderr, flush=True)
+    begun = time.monotonic()
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = [binary, f"--benchmark_filter={pattern}", f"--seconds={seconds}", f"--benchmark_out={out.name}",
                    "--benchmark_out_format=json"]
@@ -46,6 +50,8 @@ def run(binary, pattern, seconds):
             done += 1
             if sys.stderr.isatty():
                 print(f"\r\033[K[{done}/{total}] {name}", end="", file=sys.stderr, flush=True)
+            elif done * 10 // total != (done - 1) * 10 // total:
+                print(f"[{done}/{total}] {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
         if process.wait() != 0:
@@ -321,12 +327,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", nargs="?")
     parser.add_argument("--filter", default="^gemm/.*/threads:1$", help="regular expression on the names of cases")
+    parser.add_argument("--all", action="store_true", help="every case: convolutions, networks, conversions, calibration, vectors, two threads")
     parser.add_argument("--json", help="where Google Benchmark's JSON goes (build/bench/bench.json)")
     parser.add_argument("--svg", help="where the roofline plot goes (beside the JSON)")
     parser.add_argument("--seconds", type=float, default=0.2, help="of samples for each case")
     parser.add_argument("--read", help="print the tables of this JSON instead of running")
     parser.add_argument("--from", dest="start", default=".", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.all:
+        arguments.filter = "."
 
     if arguments.read:
         with open(arguments.read) as file:
