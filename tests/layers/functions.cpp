@@ -109,6 +109,22 @@ TEST_CASE("fixed-point activations and normalizations are near the real ones", "
   for (auto const v : narrow) sum += std::exp(static_cast<double>(0.05f) * v);
   for (std::size_t i = 0; i < 40; ++i) CHECK(std::fabs(scores[i] + 32768 - 65536 * std::exp(static_cast<double>(0.05f) * narrow[i]) / sum) <= 8);
 
+  // Rows of one tensor share their exponentials: the same codes as row by row, to int8 and to int16, for steep scales and flat ones.
+  for (float const scale : {0.002f, 0.05f, 0.4f, 3.0f})
+    for (index_t const n : {1, 7, 256}) {
+      std::vector<std::int8_t> rows(static_cast<std::size_t>(20 * n)), by_row(rows.size()), together(rows.size());
+      std::vector<std::int16_t> by_row16(rows.size()), together16(rows.size());
+      for (auto& v : rows) v = static_cast<std::int8_t>(random() % 17 == 0 ? -128 : random());
+      auto const f = softmax8<>::make(scale, 1);
+      auto const single = softmax8<rescale::tflite_single>::make(scale, 1);
+      shape const s = make_shape(20, n);
+      for (index_t r = 0; r < 20; ++r) f(rows.data() + r * n, by_row.data() + r * n, n), single(rows.data() + r * n, by_row16.data() + r * n, n);
+      by_rows(nd(rows.data(), s), nd(together.data(), s), f);
+      by_rows(nd(rows.data(), s), nd(together16.data(), s), single);
+      REQUIRE(by_row == together);
+      REQUIRE(by_row16 == together16);
+    }
+
   l2_normalize<> const normalize{7};
   normalize(narrow.data(), unit.data(), 40);
   for (auto const v : narrow) squares += (v - 7) * (v - 7);

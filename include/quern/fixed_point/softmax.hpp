@@ -30,30 +30,47 @@ struct softmax8 {
   /// @shapes  src, dst: n codes. Dst is std::int8_t or std::int16_t. @errors none.
   template <class Dst>
   QUERN_INLINE constexpr void operator()(std::int8_t const* src, Dst* dst, index_t n) const noexcept {
+    row(src, dst, n, [this](std::int32_t diff) { return exponential(diff); }, [this](std::int32_t diff) { return summand(exponential(diff)); });
+  }
+
+  /// The same for many rows: there are only 256 differences from a row's largest code, and an exponential costs 30 ns.
+  struct for_many_rows {
+    std::int32_t exponentials[256] = {}, summands[256] = {};  ///< of -d
+    template <class Dst>
+    QUERN_INLINE constexpr void operator()(std::int8_t const* src, Dst* dst, index_t n) const noexcept {
+      row(src, dst, n, [this](std::int32_t diff) { return exponentials[-diff]; }, [this](std::int32_t diff) { return summands[-diff]; });
+    }
+  };
+  QUERN_INLINE constexpr for_many_rows prepared() const noexcept {
+    for_many_rows p;
+    for (std::int32_t d = 0; d < 256; ++d) p.exponentials[d] = exponential(-d), p.summands[d] = summand(p.exponentials[d]);
+    return p;
+  }
+
+ private:
+  QUERN_INLINE constexpr std::int32_t exponential(std::int32_t diff) const noexcept {
+    return diff >= diff_min ? exp_on_negative(Rescale::apply(diff, input), 5) : 0;
+  }
+  QUERN_INLINE static constexpr std::int32_t summand(std::int32_t e) noexcept { return rescale::rounding_divide_by_pot(e, 12); }
+  template <class Dst, class Exponential, class Summand>
+  QUERN_INLINE static constexpr void row(std::int8_t const* src, Dst* dst, index_t n, Exponential const& exponential_of, Summand const& summand_of) noexcept {
     using namespace rescale;
     constexpr int bits = 8 * static_cast<int>(sizeof(Dst));
     constexpr std::int32_t low = code_of_t<Dst>::min, high = code_of_t<Dst>::max;
     std::int32_t largest = -128;
     for (index_t i = 0; i < n; ++i) largest = src[i] > largest ? src[i] : largest;
     std::int32_t sum = 0;  // Q12.19
-    for (index_t i = 0; i < n; ++i)
-      if (src[i] - largest >= diff_min) sum += rounding_divide_by_pot(exponential(src[i] - largest), 12);
+    for (index_t i = 0; i < n; ++i) sum += summand_of(src[i] - largest);
     int const headroom = leading_zeros(static_cast<std::uint32_t>(sum)), bits_over_unit = 12 - headroom;
     std::int32_t const scale = one_over_one_plus(static_cast<std::int32_t>((static_cast<std::uint32_t>(sum) << headroom) - (1u << 31)));
+    int const shift = bits_over_unit + 31 - bits > 31 ? 31 : bits_over_unit + 31 - bits;
+    std::int64_t const half = std::int64_t{1} << shift >> 1;
     for (index_t i = 0; i < n; ++i) {
-      std::int32_t const diff = src[i] - largest;
-      std::int32_t y = low;
-      if (diff >= diff_min) {
-        int const shift = bits_over_unit + 31 - bits;
-        y = clamp(rounding_divide_by_pot(srdhm(scale, exponential(diff)), shift > 31 ? 31 : shift) + low, low, high);
-      }
-      dst[i] = static_cast<Dst>(y);
+      // srdhm, without its one case that saturates, and rounding_divide_by_pot: shift is 15 or more, as the sum has the term of 0
+      auto const product = static_cast<std::int32_t>((std::int64_t{scale} * exponential_of(src[i] - largest) + (1 << 30)) >> 31);
+      std::int64_t const y = (std::int64_t{product} + half - (product < 0 ? 1 : 0)) >> shift;
+      dst[i] = static_cast<Dst>(clamp<std::int64_t>(y + low, low, high));
     }
-  }
-
- private:
-  QUERN_INLINE constexpr std::int32_t exponential(std::int32_t diff) const noexcept {
-    return exp_on_negative(Rescale::apply(diff, input), 5);
   }
 };
 

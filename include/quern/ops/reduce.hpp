@@ -55,7 +55,13 @@ void by_rows(nd_view<Src> src, nd_view<Dst> dst, F const& row) {
   if (!src.contiguous() || !dst.contiguous()) fail(errc::shape, "by_rows: src and dst must be contiguous.");
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "by_rows: ", src.data == nullptr ? "src" : "dst", " is null.");
   index_t const n = src.extents.rank > 0 ? src.extents.dim[src.extents.rank - 1] : 1;
-  for (index_t at = 0; at < src.size(); at += n) row(static_cast<Src const*>(src.data + at), dst.data + at, n);
+  auto const each = [&](auto const& f) {
+    for (index_t at = 0; at < src.size(); at += n) f(static_cast<Src const*>(src.data + at), dst.data + at, n);
+  };
+  if constexpr (requires { row.prepared(); }) {
+    if (src.size() >= 256) return each(row.prepared());
+  }
+  each(row);
 }
 
 }  // inline namespace QUERN_ABI

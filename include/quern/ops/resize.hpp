@@ -65,7 +65,10 @@ void resize_nearest(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, r
       index_t const sy = detail::nearest_at(y, src.h, dst.h, o);
       for (index_t x = 0; x < dst.w; ++x) {
         index_t const sx = detail::nearest_at(x, src.w, dst.w, o);
-        for (index_t c = 0; c < dst.c; ++c) dst(b, y, x, c) = src(b, sy, sx, c);
+        if (src.c_stride == 1 && dst.c_stride == 1 && dst.c >= 8)
+          __builtin_memcpy(&dst(b, y, x, 0), &src(b, sy, sx, 0), static_cast<std::size_t>(dst.c) * sizeof(T));
+        else
+          for (index_t c = 0; c < dst.c; ++c) dst(b, y, x, c) = src(b, sy, sx, c);
       }
     }
 }
@@ -79,13 +82,17 @@ void resize_bilinear(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, 
       auto const py = detail::bilinear_at(y, src.h, dst.h, o);
       for (index_t x = 0; x < dst.w; ++x) {
         auto const px = detail::bilinear_at(x, src.w, dst.w, o);
-        for (index_t c = 0; c < dst.c; ++c) {
-          std::int64_t const sum = static_cast<std::int64_t>(src(b, py.lower, px.lower, c)) * (1024 - py.fraction) * (1024 - px.fraction) +
-                                   static_cast<std::int64_t>(src(b, py.upper, px.lower, c)) * py.fraction * (1024 - px.fraction) +
-                                   static_cast<std::int64_t>(src(b, py.lower, px.upper, c)) * (1024 - py.fraction) * px.fraction +
-                                   static_cast<std::int64_t>(src(b, py.upper, px.upper, c)) * py.fraction * px.fraction;
-          std::int64_t const half = sum > 0 ? 1 << 19 : -(1 << 19);
-          dst(b, y, x, c) = saturate<T>((sum + half) / (1 << 20));
+        // Weights are below 1.5 * 2^10 each way, so sums of 8-bit codes stay below 2^30.
+        using wide = std::conditional_t<sizeof(T) == 1, std::int32_t, std::int64_t>;
+        auto const weight = [](index_t u, index_t v) { return static_cast<wide>(u * v); };
+        wide const w00 = weight(1024 - py.fraction, 1024 - px.fraction), w10 = weight(py.fraction, 1024 - px.fraction);
+        wide const w01 = weight(1024 - py.fraction, px.fraction), w11 = weight(py.fraction, px.fraction);
+        T const *s00 = &src(b, py.lower, px.lower, 0), *s10 = &src(b, py.upper, px.lower, 0);
+        T const *s01 = &src(b, py.lower, px.upper, 0), *s11 = &src(b, py.upper, px.upper, 0);
+        T* to = &dst(b, y, x, 0);
+        for (index_t c = 0, from = 0; c < dst.c; ++c, from += src.c_stride, to += dst.c_stride) {
+          wide const sum = s00[from] * w00 + s10[from] * w10 + s01[from] * w01 + s11[from] * w11;
+          *to = saturate<T>((sum + (1 << 19) - (sum < 0)) >> 20);
         }
       }
     }
