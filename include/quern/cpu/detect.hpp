@@ -21,6 +21,8 @@ namespace detail {
 // One bit for each isa; 0 is "not asked yet", since baseline is always there. Constant-initialized; the race of two first
 // questions is harmless, both store the same word.
 inline unsigned supported_isas = 0;
+// Whether xors take no port that products need: 0 not asked yet, 1 no, 2 yes.
+inline unsigned char spare_logic_ports = 0;
 // The cap that set_max_isa() installed.
 inline signed char program_cap = static_cast<signed char>(isa::best);
 
@@ -106,6 +108,22 @@ inline unsigned supported_mask() noexcept {
     __atomic_store_n(&supported_isas, known, __ATOMIC_RELAXED);
   }
   return known;
+}
+
+/// AMD's cores have four vector ports and multiply on two of them, so that the others turn signs for nothing. On Intel's a 512-bit xor
+/// takes one of the two ports that products need.
+inline bool logic_ports_to_spare() noexcept {
+  unsigned char known = __atomic_load_n(&spare_logic_ports, __ATOMIC_RELAXED);
+  if (known == 0) {
+    known = 1;
+#if QUERN_X86_64
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    // "AuthenticAMD", "HygonGenuine"
+    if (__get_cpuid(0, &a, &b, &c, &d) && (b == 0x68747541u || b == 0x6f677948u)) known = 2;
+#endif
+    __atomic_store_n(&spare_logic_ports, known, __ATOMIC_RELAXED);
+  }
+  return known == 2;
 }
 
 }  // inline namespace QUERN_ABI

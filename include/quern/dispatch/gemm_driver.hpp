@@ -15,15 +15,22 @@ inline namespace QUERN_ABI {
 /// Tiles below each other that are finished by one call of an epilogue, which costs 20 cycles by itself and as many around it.
 inline constexpr index_t epilogue_tiles = 3;
 
+/// Tiles of AVX-512 need two vectors of rhs in 24 cycles, which L2 gives: k is one block up to this depth, two panels of which are an
+/// eighth of L2, and accumulators stay in registers (197 x 768 x 3072: 3 % more than three blocks of 1,024).
+inline constexpr index_t deep_block = 4096;
+
 /// Blocks of one kernel set for a problem.
 struct gemm_blocks {
   k_blocks k;
   index_t row_block = 0, tile_rows = 0;
   bool in_place = false;                      ///< whole tiles read lhs itself; what is copied is a last tile's few rows
+  index_t copied = 0;                         ///< in place, s8: the last rows, which tiles that cannot turn signs may have
   index_t lhs_stride = kernel::lhs_stride;    ///< of copied rows
   index_t lhs_bytes = 0, acc_bytes = 0, wide_bytes = 0, unpack_bytes = 0, sums_bytes = 0;
 
   index_t padded_rows() const noexcept { return row_block + tile_rows; }  // the last tile may read more rows than there are
+  /// Of each block of k.
+  index_t copied_rows() const noexcept { return !in_place ? padded_rows() : copied > 0 ? copied + tile_rows : 0; }
   index_t bytes() const noexcept { return lhs_bytes + acc_bytes + wide_bytes + unpack_bytes + sums_bytes; }
 
   static gemm_blocks of(gemm_problem const& p, kernel::kernel_set const& set, index_t rows) noexcept {
@@ -31,26 +38,26 @@ struct gemm_blocks {
     index_t const code = set.form == kernel::lhs_form::words ? 2 : 1;
     b.tile_rows = rows <= few_rows ? few_rows : largest_tile_rows(set);
     b.row_block = rows;
-    // One block for all of k where lhs stays in L2: rhs is one long stream, and a tile begins and ends only once.
+    // Copying takes 1 % where n is 512; but rows at a multiple of 4 KB fall into one of L1's 64 sets.
+    bool const flips = p.kind == 1 && rows > 2 * max_tile_rows && set.needs == isa::avx512_vnni && logic_ports_to_spare();
+    b.in_place = p.plain != nullptr && (p.kind == 0 || flips) && code == 1 && !p.sums && p.segment == 0 && p.k % kernel::lhs_round == 0 &&
+                 p.plain_stride % 4096 != 0;
+    if (b.in_place && flips) b.copied = 2 * max_tile_rows;
+    // One block for all of k where few rows stay in L2: rhs is one long stream, and a tile begins and ends only once.
     bool const whole_k = rows <= 24 && p.segment == 0 && rows * p.k * code <= half_of_l2 / 2;
-    if (whole_k) {
-      b.k = k_blocks::of(p.k, 0, p.k);
-      b.lhs_stride = round_up(p.k * code, 64) + 64;
-    } else {
-      b.k = k_blocks::of(p.k, p.segment, kernel::lhs_block / code);
-    }
-    // Copying takes 1 % where n is 512; but rows at a multiple of 1 KB fall into four of L1's 64 sets.
-    b.in_place = p.plain != nullptr && p.kind == 0 && code == 1 && !p.sums && p.segment == 0 && p.k % kernel::lhs_round == 0 &&
-                 p.plain_stride % 1024 != 0;
-    if (!whole_k && rows * b.k.count * kernel::lhs_stride > half_of_l2) {
-      index_t const fit = half_of_l2 / (b.k.count * kernel::lhs_stride) / b.tile_rows * b.tile_rows;
+    bool const deep = p.plain != nullptr && code == 1 && set.needs >= isa::avx512bw;
+    b.k = k_blocks::of(p.k, p.segment, whole_k ? p.k : deep ? deep_block : kernel::lhs_block / code);
+    if (b.k.block * code > kernel::lhs_block) b.lhs_stride = (b.k.block * code / 128 * 2 + 3) * 64;  // an odd number of lines
+    index_t const row_bytes_in_l2 = b.in_place ? p.k : b.k.count * b.lhs_stride;
+    if (!whole_k && rows * row_bytes_in_l2 > half_of_l2) {
+      index_t const fit = half_of_l2 / row_bytes_in_l2 / b.tile_rows * b.tile_rows;
       index_t const wanted = fit < 2 * b.tile_rows ? 2 * b.tile_rows : fit;
       // Blocks of equal size: 100 rows where 96 fit are 2 x 50.
       index_t const count = (rows + wanted - 1) / wanted;
       if (count > 1) b.row_block = round_up((rows + count - 1) / count, b.tile_rows);
     }
     index_t const padded = b.padded_rows();
-    b.lhs_bytes = b.in_place ? b.tile_rows * b.lhs_stride : b.k.count * padded * b.lhs_stride;
+    b.lhs_bytes = b.k.count * b.copied_rows() * b.lhs_stride + (b.in_place ? b.tile_rows * b.lhs_stride : 0);
     b.acc_bytes = (b.k.count > 1 ? padded : epilogue_tiles * b.tile_rows) * 48 * 4;
     b.wide_bytes = p.segment > 0 ? round_up(padded * 48 * p.wide_bytes, 64) : 0;
     b.unpack_bytes = p.nibbles ? 3 * (round_up(b.k.block, 8) / 4 + 16) * row_bytes : 0;
@@ -65,9 +72,11 @@ struct row_plan {
   index_t count = 0;
   kernel::tile_kernel const* rest[3] = {};
 
-  static row_plan of(kernel::kernel_set const& set, index_t panels, index_t rows) noexcept {
+  static row_plan of(kernel::kernel_set const& set, index_t panels, index_t rows, index_t k) noexcept {
     row_plan plan;
     plan.first = &choose_tile(set, panels, rows);
+    // Where k is short, equal tiles in one call are worth more than large ones.
+    if (k <= 128 && rows % plan.first->rows != 0 && rows % 8 == 0 && plan.first->rows > 8) plan.first = &choose_tile(set, panels, 8);
     plan.count = rows / plan.first->rows;
     rows -= plan.count * plan.first->rows;
     // One and a bit of the largest is two smaller ones, so that the last is not nearly empty.
@@ -106,7 +115,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
                           bool proven_only, bool unproven_only, unsigned char* memory) {
   bool const words = set.form == kernel::lhs_form::words;
   index_t const code = words ? 2 : 1;
-  index_t const padded_rows = b.padded_rows(), block_bytes = padded_rows * b.lhs_stride;
+  index_t const padded_rows = b.padded_rows(), block_bytes = b.copied_rows() * b.lhs_stride;
   unsigned char* const lhs = memory;
   auto* const acc = reinterpret_cast<std::int32_t*>(memory + b.lhs_bytes);
   unsigned char* const wide = memory + b.lhs_bytes + b.acc_bytes;
@@ -121,8 +130,9 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
   alignas(64) unsigned char codes[max_tile_rows * 48];
   kernel::tile_scaling to_scratch = p.scaling;
   to_scratch.stride = 48;
-  row_plan plans[4];  // by panels
-  index_t planned_rows[4] = {};
+  row_plan plan;
+  index_t planned_panels = 0, planned_rows = 0;
+  kernel::tile_job job;
   for (index_t row0 = 0; row0 < task.rows; row0 += b.row_block) {
     index_t const rows = task.rows - row0 < b.row_block ? task.rows - row0 : b.row_block;
     // Rows beyond the last are not filled: what a tile makes of them goes nowhere.
@@ -145,8 +155,12 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
         } while (k < at.count);
       }
     };
-    if (!b.in_place)
-      for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) copy_rows(0, rows, at, lhs + at.index * block_bytes);
+    index_t const first_copied = !b.in_place ? 0 : rows > b.copied ? rows - b.copied : 0;
+    auto const copy_all = [&] {
+      for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) copy_rows(first_copied, rows - first_copied, at, lhs + at.index * block_bytes);
+    };
+    bool copied = !b.in_place;  // in place, only when a tile asks for it
+    if (copied) copy_all();
     for (index_t panel = task.panel; panel < task.panel + task.panels;) {
       index_t run = task.panel + task.panels - panel;  // panels in a row that this kernel set is to do
       if (proven_only || unproven_only) {
@@ -160,14 +174,15 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
       bool const by_nibbles = p.nibbles && rows <= set.nibble_tile_count;
       bool const nibble_pair = by_nibbles && set.nibble_pairs != nullptr && run > 1;
       index_t const panels = nibble_pair ? 2 : by_nibbles ? 1 : choose_panels(set, run, rows);
-      if (!by_nibbles && planned_rows[panels] != rows) {
-        plans[panels] = row_plan::of(set, panels, rows);
-        planned_rows[panels] = rows;
+      if (!by_nibbles && (planned_panels != panels || planned_rows != rows)) {
+        plan = row_plan::of(set, panels, rows, b.k.block);
+        planned_panels = panels;
+        planned_rows = rows;
       }
-      row_plan const& plan = plans[panels];
       index_t const col = panel * 16, columns = p.n - col < panels * 16 ? p.n - col : panels * 16;
       index_t const ld = panels * 16;
       bool const whole_columns = columns == panels * 16;
+      index_t across = 1;
       for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) {
         index_t const steps_of_rhs = p.nibbles ? (at.count + 7) / 8 : (at.count + 3) / 4;
         unsigned char const* rhs = p.rhs + panel * p.panel_bytes + at.k0 / (p.nibbles ? 8 : 4) * row_bytes;
@@ -179,7 +194,17 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           steps *= 2;
         }
         bool const direct_block = p.direct != nullptr && at.last, scaled_block = p.scaled && set.scales && at.last;
-        kernel::tile_job job{.lhs_stride = b.lhs_stride, .rhs = rhs, .panel_bytes = panel_bytes, .steps = steps};
+        job.rhs = rhs;
+        job.panel_bytes = panel_bytes;
+        job.steps = steps;
+        // What comes after these panels, for tiles to fetch while they compute.
+        unsigned char const* next = nullptr;
+        if (!p.nibbles && rows > few_rows) {
+          if (at.index + 1 < b.k.count)
+            next = rhs + at.count / 4 * row_bytes;
+          else if (panel + 2 * panels <= task.panel + task.panels)
+            next = p.rhs + (panel + panels) * p.panel_bytes;
+        }
         for (index_t r = 0, i = 0; r < rows;) {
           kernel::tile_kernel const& t = by_nibbles         ? (nibble_pair ? set.nibble_pairs : set.nibble_tiles)[rows - 1]
                                          : i < plan.count ? *plan.first
@@ -188,30 +213,46 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           bool const full = live == t.rows, direct = direct_block && full, scaled = scaled_block && full;
           // Tiles whose results need nothing else run together. Columns that dst does not have go no further than scratch.
           bool const final = (direct || scaled) && whole_columns;
+          // One row of tiles whose results need nothing else: all of them in one call.
+          if (final && one_block && live == rows && set.scales && panels <= 2 && (!p.nibbles || by_nibbles))
+            across = (p.n / 16 - panel < run ? p.n / 16 - panel : run) / panels;
+          bool const flipped = b.in_place && p.kind == 1 && t.flipped != nullptr;
+          bool const read_in_place = b.in_place && full && (p.kind == 0 || flipped), copied_now = !read_in_place && r < first_copied;
           bool const finished_together = p.segment == 0 && !direct && !scaled;
-          index_t const together = by_nibbles ? 1 : final || !at.last ? plan.count : finished_together ? epilogue_tiles : 1;
+          index_t const together = by_nibbles || copied_now ? 1 : final || !at.last ? plan.count : finished_together ? epilogue_tiles : 1;
           job.count = i >= plan.count ? 1 : together < plan.count - i ? together : plan.count - i;
           index_t const some = job.count == 1 ? live : job.count * t.rows, row = task.row + row0 + r;
           std::int32_t* const tile_acc = acc + (one_block ? 0 : r * ld);
-          job.lhs = lhs + at.index * block_bytes + r * b.lhs_stride;
+          job.lhs_stride = b.lhs_stride;
+          if (read_in_place) {
+            job.lhs = p.plain + row * p.plain_stride + at.k0;
+            job.lhs_stride = p.plain_stride;
+          } else if (copied_now) {
+            job.lhs = lhs + b.k.count * block_bytes;
+            copy_rows(r, live, at, lhs + b.k.count * block_bytes);
+          } else {
+            if (!copied) copy_all();
+            copied = true;
+            job.lhs = lhs + at.index * block_bytes + (r - first_copied) * b.lhs_stride;
+          }
           job.init = at.first ? init + col : tile_acc;
           job.init_ld = at.first ? 0 : ld;
           job.acc = direct && final ? p.direct + row * p.direct_ld + col : tile_acc;
           job.ld = direct && final ? p.direct_ld : ld;
-          if (b.in_place && full) {
-            job.lhs = p.plain + row * p.plain_stride + at.k0;
-            job.lhs_stride = p.plain_stride;
-          } else if (b.in_place) {
-            copy_rows(r, live, at, lhs);
-            job.lhs = lhs;
-            job.lhs_stride = b.lhs_stride;
-          }
           job.scaling = !scaled ? nullptr : final ? &p.scaling : &to_scratch;
           if (scaled) {
             job.scales = p.scales + col;
             job.dst = final ? p.scaled_dst + row * p.scaling.stride + col : codes;
           }
-          t.run(job);
+          job.ahead_tiles = next != nullptr && i < panels ? panels - i : 0;
+          job.ahead = job.ahead_tiles > 0 ? next + i * panel_bytes : rhs;
+          job.fetches_acc = direct && final && steps >= 64;
+          job.across = across > 1;
+          if (job.across) {
+            job.count = across;
+            job.ahead_tiles = next != nullptr ? across : 0;
+          }
+          (read_in_place && flipped ? t.flipped : t.run)(job);
           if (direct && !final)
             copy_columns(tile_acc, ld * 4, live, columns * 4, p.direct + row * p.direct_ld + col, p.direct_ld * 4);
           else if (scaled && !final)
@@ -238,7 +279,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           i += job.count;
         }
       }
-      panel += panels;
+      panel += across * panels;
     }
   }
 }
@@ -303,23 +344,22 @@ struct gemm_layout {
 #endif
   index_t task_bytes = 0;
 
-  static gemm_layout of(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
-    gemm_layout l;
+  /// Once, where it is: copying it takes as long as two tiles of 32 x 100 x 37.
+  void plan(gemm_problem const& p, kernel_choice const& kernels, gemm_tasks const& cut) noexcept {
 #if QUERN_X86_64
     if (kernels.first->tiled) {
-      l.tiled = amx_blocks::of(p, amx_rows(p, cut.rows_each));
-      l.task_bytes = round_up(l.tiled.bytes(), 64);
-      return l;
+      tiled = amx_blocks::of(p, amx_rows(p, cut.rows_each));
+      task_bytes = round_up(tiled.bytes(), 64);
+      return;
     }
 #endif
-    l.first = gemm_blocks::of(p, *kernels.first, cut.rows_each);
-    l.task_bytes = l.first.bytes();
+    first = gemm_blocks::of(p, *kernels.first, cut.rows_each);
+    task_bytes = first.bytes();
     if (kernels.second != nullptr) {
-      l.second = gemm_blocks::of(p, *kernels.second, cut.rows_each);
-      l.task_bytes = l.second.bytes() > l.task_bytes ? l.second.bytes() : l.task_bytes;
+      second = gemm_blocks::of(p, *kernels.second, cut.rows_each);
+      task_bytes = second.bytes() > task_bytes ? second.bytes() : task_bytes;
     }
-    l.task_bytes = round_up(l.task_bytes, 64);
-    return l;
+    task_bytes = round_up(task_bytes, 64);
   }
 };
 

@@ -46,7 +46,7 @@ inline void direct(kernel::tile_job const& job, index_t const* offsets, index_t 
         b += 64;
       }
     }
-    finish<Dot>(c, pass, job, {job.lhs, job.init, job.acc, job.dst});
+    finish<Dot>(c, pass, job, tile_place::of(job));
   }
 }
 
@@ -80,6 +80,6 @@ inline void direct_edges(kernel::tile_job const& job, index_t const* offsets, in
         direct_step<Dot, M, V>(c, p, 0, row, row3, b, panel_bytes, pass);
       for (index_t left = edge.last_steps; left > 0; --left, next()) direct_step<Dot, M, V, 0, M - 1>(c, p, 0, row, row3, b, panel_bytes, pass);
     }
-    finish<Dot>(c, pass, job, {job.lhs, job.init, job.acc, job.dst});
+    finish<Dot>(c, pass, job, tile_place::of(job));
   }
 }

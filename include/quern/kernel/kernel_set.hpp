@@ -42,7 +42,7 @@ struct tile_scaling {
   index_t stride = 0;      ///< bytes from row to row of dst
 };
 
-/// `count` tiles below each other: acc[r * ld + c] = init[r * init_ld + c] + sum; r < count * M, c < 16 N. `steps` rows of 64 bytes of rhs (4 k each; 8 k when
+/// `count` tiles below each other, or beside each other: acc[r * ld + c] = init[r * init_ld + c] + sum; r < count * M, c < 16 N. `steps` rows of 64 bytes of rhs (4 k each; 8 k when
 /// packed by nibbles). lhs has zeros behind its last k, or anything in memory that may be read while rhs has zeros there, up to
 /// `lhs_round` bytes.
 struct tile_job {
@@ -57,6 +57,10 @@ struct tile_job {
   tile_scaling const* scaling = nullptr;  ///< unless null, these two take the result instead of acc
   float const* scales = nullptr;          ///< of the tile's columns
   unsigned char* dst = nullptr;
+  unsigned char const* ahead = nullptr;   ///< rhs that comes later, panel_bytes a tile: the first `ahead_tiles` tiles fetch it into L2
+  index_t ahead_tiles = 0;
+  bool across = false;                    ///< tiles are beside each other; of sets that scale
+  bool fetches_acc = false;               ///< acc is somewhere in memory: fetched into L2 before the products
 };
 
 using tile_function = void (*)(tile_job const& job);
@@ -64,6 +68,7 @@ using tile_function = void (*)(tile_job const& job);
 struct tile_kernel {
   int rows = 0, panels = 0;
   tile_function run = nullptr;
+  tile_function flipped = nullptr;  ///< null, or the same with lhs as s8, made code + 128 on the way into registers
 };
 
 /// Rows of codes to copy: `rows` rows of `count` codes, `stride` bytes apart. `kind`: 0 u8, 1 s8, 2 s16 (words only).

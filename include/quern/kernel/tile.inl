@@ -4,12 +4,30 @@
 // are `vec`. Everything in the loops is a constant, so that all of c lives in registers; c[s] are S independent chains, which a
 // tile of few rows needs to hide the latency of its one instruction (5 cycles x 2 ports = 10 chains).
 
-/// What moves down with the tiles of a job.
+/// What moves with the tiles of a job.
 struct tile_place {
   unsigned char const* lhs;
   std::int32_t const* init;
   std::int32_t* acc;
   unsigned char* dst;
+  float const* scales;
+
+  unsigned char const* rhs;
+
+  QUERN_INLINE static tile_place of(kernel::tile_job const& job) { return {job.lhs, job.init, job.acc, job.dst, job.scales, job.rhs}; }
+  /// To the next of job.count tiles of so many rows and panels.
+  QUERN_INLINE void next(kernel::tile_job const& job, int rows, int panels) {
+    index_t const down = job.across ? 0 : rows, right = job.across ? 16 * panels : 0;
+    lhs += down * job.lhs_stride;
+    init += down * job.init_ld + right;
+    rhs += right / 16 * job.panel_bytes;
+    if (job.scaling == nullptr) {
+      acc += down * job.ld + right;
+    } else {
+      dst += down * job.scaling->stride + right;
+      scales += right;
+    }
+  }
 };
 
 /// Where one accumulator is one column they start from init; else from zero, and init is added when they are folded.
@@ -29,14 +47,14 @@ QUERN_INLINE_BODY void start(vec (&c)[S][M][V], int pass, kernel::tile_job const
 
 /// Four vectors at a time become the `lanes` columns of up to four rows.
 template <int W, int M, int V>
-QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job const& job, unsigned char* dst) {
+QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job const& job, tile_place const& at) {
   kernel::tile_scaling const& s = *job.scaling;
   index_t const stride = s.stride;
   simd::words const shift = simd::broadcast_word(s.shift);
   simd::f32s scale[W];
 #pragma GCC unroll 4
-  for (int w = 0; w < W; ++w) scale[w] = simd::load(job.scales + column + w * simd::lanes);
-  dst += column;
+  for (int w = 0; w < W; ++w) scale[w] = simd::load(at.scales + column + w * simd::lanes);
+  unsigned char* dst = at.dst + column;
 #pragma GCC unroll 16
   for (int g = 0; g < M * W; g += 4) {
     simd::i32s q[4];
@@ -83,7 +101,7 @@ QUERN_INLINE_BODY void finish(vec (&c)[S][M][V], int pass, kernel::tile_job cons
     }
     init += job.init_ld;
   }
-  if (job.scaling != nullptr) return store_scaled<W>(c[0], column, job, at.dst);
+  if (job.scaling != nullptr) return store_scaled<W>(c[0], column, job, at);
   std::int32_t* acc = at.acc + column;
 #pragma GCC unroll 16
   for (int r = 0; r < M; ++r) {
@@ -107,22 +125,40 @@ struct lhs_pointers {
   QUERN_INLINE void advance(int bytes) { a += bytes, b += bytes, c += bytes; }
 };
 
+/// Destination rows into L2: 24 stores that miss would hold up the next tile's loads (128 x 3072 x 768 to int32: 13 %). L1 has no
+/// place for them where rows are a multiple of 4 KB apart.
+template <int M>
+QUERN_INLINE_BODY void fetch_rows(std::int32_t const* p, index_t ld, int columns) {
+#pragma GCC unroll 16
+  for (int r = 0; r < M; ++r, p += ld)
+    for (int c = 0; c < columns; c += 16) __builtin_prefetch(p + c, 1, 2);
+}
+
 /// M rows x N panels, V vectors of columns at a time, steps unrolled U times into S chains.
 template <class Dot, int M, int N, int V, int U = 2, int S = 1>
 inline void tile(kernel::tile_job const& job) {
   constexpr int vectors = 16 / Dot::columns, passes = N * vectors / V;
   static_assert(N * vectors % V == 0 && V % Dot::partial_sums == 0 && U % S == 0 && M <= 12 && U * 4 <= kernel::lhs_round);
   index_t const panel_bytes = job.panel_bytes;
-  tile_place at{job.lhs, job.init, job.acc, job.dst};
+  tile_place at = tile_place::of(job);
   for (index_t tiles = job.count; tiles > 0; --tiles) {
     for (int pass = 0; pass < passes; ++pass) {
       lhs_pointers<M> lhs(at.lhs, job.lhs_stride);
-      unsigned char const* b = job.rhs;
+      unsigned char const* b = at.rhs;
       vec c[S][M][V];
       start<Dot>(c, pass, job, at.init);
+      constexpr bool fetches = M > 4 && N > 1;  // few rows wait for rhs itself
+      [[maybe_unused]] unsigned char const* ahead = b;
+      [[maybe_unused]] index_t ahead_step = 0;
+      if constexpr (fetches) {
+        if (job.fetches_acc) fetch_rows<M>(at.acc + pass * (V / Dot::partial_sums) * simd::lanes, job.ld, V / Dot::partial_sums * simd::lanes);
+        index_t const done = job.count - tiles;
+        if (pass == 0 && done < job.ahead_tiles) ahead = job.ahead + done * (job.across ? N : 1) * panel_bytes, ahead_step = U * 64;
+      }
       for (index_t left = job.steps; left > 0; left -= U) {
 #pragma GCC unroll 16
         for (int u = 0; u < U; ++u) {
+          if constexpr (fetches) __builtin_prefetch(ahead + u * 64, 0, 2);
           typename Dot::rhs_type bs[V];
 #pragma GCC unroll 16
           for (int v = 0; v < V; ++v) {
@@ -138,13 +174,11 @@ inline void tile(kernel::tile_job const& job) {
         }
         lhs.advance(U * Dot::lhs_bytes);
         b += U * 64;
+        ahead += ahead_step;
       }
       finish<Dot>(c, pass, job, at);
     }
-    at.lhs += M * job.lhs_stride;
-    at.init += M * job.init_ld;
-    at.acc += M * job.ld;
-    if (job.scaling != nullptr) at.dst += M * job.scaling->stride;
+    at.next(job, M, N);
   }
 }
 
@@ -153,11 +187,11 @@ template <class Dot, int M, int N, int V, int U, int S>
 inline void nibble_tile(kernel::tile_job const& job) {
   constexpr int vectors = 16 / Dot::columns, passes = N * vectors / V;
   static_assert(N * vectors % V == 0 && V % Dot::partial_sums == 0 && U % S == 0 && U * 8 <= kernel::lhs_round);
-  tile_place at{job.lhs, job.init, job.acc, job.dst};
+  tile_place at = tile_place::of(job);
   for (index_t tiles = job.count; tiles > 0; --tiles) {
     for (int pass = 0; pass < passes; ++pass) {
       lhs_pointers<M> lhs(at.lhs, job.lhs_stride);
-      unsigned char const* b = job.rhs;
+      unsigned char const* b = at.rhs;
       vec c[S][M][V];
       start<Dot>(c, pass, job, at.init);
       for (index_t left = job.steps; left > 0; left -= U) {
@@ -180,9 +214,6 @@ inline void nibble_tile(kernel::tile_job const& job) {
       }
       finish<Dot>(c, pass, job, at);
     }
-    at.lhs += M * job.lhs_stride;
-    at.init += M * job.init_ld;
-    at.acc += M * job.ld;
-    if (job.scaling != nullptr) at.dst += M * job.scaling->stride;
+    at.next(job, M, N);
   }
 }

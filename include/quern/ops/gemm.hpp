@@ -103,7 +103,7 @@ struct gemm_call {
       rescale_bytes = body.bytes;
     }
     cut = cut_gemm(p, options.executor, kernels.first->tiled ? 16 : largest_tile_rows(*kernels.first));
-    layout = gemm_layout::of(p, kernels, cut);
+    layout.plan(p, kernels, cut);
   }
 
   index_t shared_bytes() const noexcept { return round_up(column_bytes<rescale>(rhs.n()), 64) + rescale_bytes; }
@@ -189,7 +189,9 @@ gemm_plan_info gemm_plan(index_t m, index_t n, index_t k, gemm_options const& op
   auto const kernels = detail::kernels_for(p, allowed_isas(options.max_isa), proven ? 1 : -1);
   auto const cut = detail::cut_gemm(p, options.executor, kernels.first->tiled ? 16 : detail::largest_tile_rows(*kernels.first));
   gemm_plan_info info = detail::describe(p, kernels, cut);
-  info.workspace = detail::round_up(detail::column_bytes<to_real>(n), 64) + cut.count() * detail::gemm_layout::of(p, kernels, cut).task_bytes;
+  detail::gemm_layout layout;
+  layout.plan(p, kernels, cut);
+  info.workspace = detail::round_up(detail::column_bytes<to_real>(n), 64) + cut.count() * layout.task_bytes;
   return info;
 }
 
