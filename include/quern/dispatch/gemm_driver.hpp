@@ -246,7 +246,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           }
           job.ahead_tiles = next != nullptr && i < panels ? panels - i : 0;
           job.ahead = job.ahead_tiles > 0 ? next + i * panel_bytes : rhs;
-          job.fetches_acc = direct && final && steps >= 64;
+          job.fetches_acc = direct && final && steps >= 64 && p.m * p.n * 4 > half_of_l2;
           job.across = across > 1;
           if (job.across) {
             job.count = across;
