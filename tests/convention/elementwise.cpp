@@ -1,8 +1,9 @@
-// Sums and products of every convention: all pairs of 8-bit codes, on every instruction set.
+// Sums, products and averages of every convention: all pairs of 8-bit codes, many of 16 bits, windows of all kinds, on every instruction set.
 #include "support/catch.hpp"
 #include "support/isas.hpp"
 
 #include <quern/ops/convention.hpp>
+#include <quern/reference/layers.hpp>
 
 #include <cmath>
 #include <random>
@@ -19,7 +20,7 @@ template <class T>
 affine random_affine(std::mt19937& random, int kind) {
   double const e = std::ldexp(1.0, static_cast<int>(random() % 6) - 3);
   double const scale = kind == 0 ? e * (1 + random() % 1000 * 0.001) : kind == 1 ? e : std::ldexp(1 + random() % 1000 * 0.001, static_cast<int>(random() % 110) - 60);
-  std::int32_t const zero = code_of_t<T>::min + static_cast<std::int32_t>(random() % 256);
+  std::int32_t const zero = code_of_t<T>::min + static_cast<std::int32_t>(random() % (sizeof(T) == 1 ? 256 : 65536));
   return {static_cast<float>(scale), random() % 4 == 0 ? 0 : zero};
 }
 
@@ -27,7 +28,10 @@ template <class C, class T>
 void compare(std::mt19937& random) {
   using code = code_of_t<T>;
   std::vector<T> a(65536 + 5), b(a.size()), y(a.size()), sum(a.size()), product(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<T>(i / 256), b[i] = static_cast<T>(i);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    a[i] = static_cast<T>(sizeof(T) == 1 ? i / 256 : i % 5 == 0 ? static_cast<unsigned>(code::min) : i % 5 == 1 ? code::max : random());
+    b[i] = static_cast<T>(sizeof(T) == 1 ? i : i % 7 == 0 ? static_cast<unsigned>(code::min) : i % 7 == 1 ? code::max : random());
+  }
   shape const s = make_shape(static_cast<index_t>(a.size()));
   auto const all = [&](std::vector<T> const& v) { return nd(v.data(), s); };
   for (int round = 0; round < 6; ++round) {
@@ -62,15 +66,60 @@ void compare(std::mt19937& random) {
   }
 }
 
+/// The average of each window's positions, by the convention's element.
+template <class C, class T>
+void compare_averages(std::mt19937& random) {
+  using code = code_of_t<T>;
+  for (int round = 0; round < 8; ++round) {
+    auto const below = [&](index_t n) { return static_cast<index_t>(random()) % n; };
+    index_t const n = 2, h = 1 + below(9), w = 1 + below(9), c = round % 2 == 0 ? 1 + below(20) : 60 + below(40);
+    index_t const kh = round == 3 ? h : 1 + below(h < 5 ? h : 5), kw = round == 3 ? w : 1 + below(w < 5 ? w : 5);
+    std::vector<T> x(static_cast<std::size_t>(n * h * w * c));
+    for (auto& v : x) v = round == 4 ? static_cast<T>(code::min) : round == 5 ? static_cast<T>(code::max) : static_cast<T>(random());
+    int const kind = std::is_same_v<typename C::rescaling, rescale::float_multiply<>> && round == 7 ? 2 : std::is_same_v<typename C::rescaling, rescale::float_multiply<>> ? round % 2 : 1;
+    affine const px = random_affine<T>(random, kind), py = random_affine<T>(random, kind);
+    convention::limits const l = round == 6 ? convention::limits{code::min + 30, code::max - 40} : convention::limits_of<code>;
+    pool_options const o{.size = {kh, kw, 1}, .stride = {1 + below(2), 1 + below(2), 1}, .padding = pad(kh / 2, 0, kw / 2, kw / 2)};
+    window const win = sliding_window("test", {h, w, 1}, o.size, o.stride, {}, o.padding);
+    auto const average = C::template average_pool<code>(px, py, l);
+    auto const src = nhwc<T const>(x.data(), n, h, w, c);
+    std::vector<T> want(static_cast<std::size_t>(n * win.h.out * win.w.out * c)), y(want.size());
+    reference::windows(src, win, [&](index_t b, index_t i, index_t j, index_t k, std::int64_t sum, std::int32_t, std::int32_t count) {
+      want[static_cast<std::size_t>(((b * win.h.out + i) * win.w.out + j) * c + k)] = count == 0 ? T{} : static_cast<T>(average(static_cast<std::int32_t>(sum), count));
+    });
+    bool empty = false;  // of positions: refused
+    for (index_t i = 0; i < win.h.out; ++i) empty |= win.h.at(i, 0) >= h;
+    for (index_t j = 0; j < win.w.out; ++j) empty |= win.w.at(j, 0) >= w;
+    if (empty) continue;
+    support::for_each_isa([&](isa i) {
+      CAPTURE(C::name, name(i), round, n, h, w, c, kh, kw, px.scale, px.zero_point, py.scale, py.zero_point);
+      average_pool2d<C>(src, px, o, nhwc(y.data(), n, win.h.out, win.w.out, c), py, l);
+      REQUIRE((y == want));
+    });
+  }
+}
+
 }  // namespace
 
-TEST_CASE("sums and products of all pairs of codes equal the convention's elements on every instruction set", "[convention][elementwise]") {
+TEST_CASE("averages of windows equal the convention's element on every instruction set", "[convention][pool]") {
+  std::mt19937 random(6);
+  for_each_type<conventions>([&](auto tag) {
+    using c = typename decltype(tag)::type;
+    if constexpr (!std::is_same_v<decltype(c::template average_pool<s8>({}, {})), convention::integer_average>) compare_averages<c, std::int8_t>(random);
+  });
+  compare_averages<convention::onnx_runtime, std::uint8_t>(random);
+  compare_averages<convention::vitis_ai, std::uint8_t>(random);
+  compare_averages<convention::pytorch, std::int16_t>(random);
+}
+
+TEST_CASE("sums and products of all pairs of 8-bit codes, and of many 16-bit ones, equal the convention's elements on every instruction set", "[convention][elementwise]") {
   std::mt19937 random(4);
   for_each_type<conventions>([&](auto tag) {
     using c = typename decltype(tag)::type;
     // Those of fixed_point have tests of their own.
     if constexpr (!detail::is_fixed_point<decltype(c::template add<s8>({}, {}, {}))>) {
       compare<c, std::int8_t>(random);
+    compare<c, std::int16_t>(random);
       if constexpr (std::is_same_v<typename c::rescaling, rescale::float_multiply<>>) compare<c, std::uint8_t>(random);
     }
   });

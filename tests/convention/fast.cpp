@@ -493,6 +493,107 @@ TEST_CASE("QuantizeLinear and DequantizeLinear of ONNX Runtime where they leave 
   CHECK((codes[0] == 55 && codes[1] == 55));
 }
 
+TEST_CASE("scales along the last axis and blocks along others go through columns, and are the elements", "[convention][onnx]") {
+  std::mt19937 random(41);
+  auto const check = [&]<class Target, class C>(Target, C) {
+    using storage = typename code_of_t<Target>::storage;
+    constexpr index_t outer = 3, extent = 7, inner = 37, block = 3, blocks = 3;
+    std::vector<float> const x = [] {
+      auto v = awkward(0.5f);
+      v.resize(static_cast<std::size_t>(outer * extent * inner));
+      return v;
+    }();
+    auto const per = [&](shape const& s, onnx::quantize_attributes const& a, auto const& scale_of) {
+      shape const all = make_shape(outer, extent, inner);
+      std::vector<float> scales(static_cast<std::size_t>(s.size()));
+      for (auto& v : scales) v = std::ldexp(random() % 2 == 0 ? 1.0f : 1.3f, static_cast<int>(random() % 4) - 2);
+      std::vector<storage> zeros(scales.size()), y(x.size());
+      for (auto& v : zeros) v = static_cast<storage>(code_of_t<Target>::min + static_cast<int>(random() % 4));
+      support::for_each_native_isa([&](isa i) {
+        onnx::quantize_linear<Target, C>(nd(x.data(), all), nd(scales.data(), s), nd<storage const>(zeros.data(), s), nd(y.data(), all), a, i);
+        long wrong = 0;
+        for (index_t e = 0; e < all.size(); ++e) {
+          auto const at = static_cast<std::size_t>(e), k = static_cast<std::size_t>(scale_of(e / inner / extent, e / inner % extent, e % inner));
+          storage want = convention::onnx::quantize<Target>(x[at], {scales[k], zeros[k]});
+          float const steps = std::nearbyint(x[at] / scales[k]);
+          if (std::is_same_v<C, convention::onnx_runtime> && a.block_size > 0 && !(steps >= -2147483648.0f && steps < 2147483648.0f))
+            want = saturate<Target>(wrap32(-2147483648ll + zeros[k]));
+          wrong += y[at] != want;
+        }
+        CHECK(wrong == 0);
+      });
+      std::vector<float> real(x.size());
+      onnx::dequantize_linear(nd<storage const>(y.data(), all), nd(scales.data(), s), nd<storage const>(zeros.data(), s), nd(real.data(), all), a);
+      long wrong = 0;
+      for (index_t e = 0; e < all.size(); ++e) {
+        auto const at = static_cast<std::size_t>(e), k = static_cast<std::size_t>(scale_of(e / inner / extent, e / inner % extent, e % inner));
+        wrong += real[at] != static_cast<float>(y[at] - zeros[k]) * scales[k];
+      }
+      CHECK(wrong == 0);
+    };
+    per(make_shape(outer, blocks, inner), {.axis = 1, .block_size = block}, [](index_t o, index_t e, index_t i) { return (o * blocks + e / block) * inner + i; });
+    per(make_shape(inner), {.axis = -1}, [](index_t, index_t, index_t i) { return i; });
+  };
+  check(u8{}, convention::onnx{});
+  check(s8{}, convention::onnx_runtime{});
+  // Scales of the symmetric 4-bit quantizer are negative: DequantizeLinear takes them.
+  std::int8_t const q[] = {3, -8};
+  float const negative = -0.5f;
+  float real[2];
+  onnx::dequantize_linear(nd(q, make_shape(2)), nd(&negative, make_shape()), nd(static_cast<std::int8_t const*>(nullptr), make_shape()), nd(real, make_shape(2)));
+  CHECK((real[0] == -1.5f && real[1] == 4.0f));
+  double const scales[] = {0.1, 0.25, 3.0};
+  std::int64_t const zeros[] = {0, -5, 100};
+  std::vector<float> const x = awkward(0.5f);
+  std::vector<std::int8_t> y(x.size());
+  pytorch::quantize_per_channel<s8>(nd(x.data(), make_shape(500, 3)), view(scales), view(zeros), 1, nd(y.data(), make_shape(500, 3)));
+  for (std::size_t i = 0; i < y.size(); ++i)
+    REQUIRE(y[i] == convention::pytorch::quantize<s8>(x[i], {static_cast<float>(scales[i % 3]), static_cast<std::int32_t>(zeros[i % 3])}));
+}
+
+TEST_CASE("QLinearAveragePool and its global sister in both layouts equal their definition", "[convention][onnx]") {
+  std::mt19937 random(43);
+  for (int round = 0; round < 12; ++round) {
+    bool const last = round % 2 == 0, include = round % 3 == 0;
+    index_t const n = 2, c = 1 + static_cast<index_t>(random() % 40), h = 4 + static_cast<index_t>(random() % 6), w = 4 + static_cast<index_t>(random() % 40), k = 2 + round % 3, s = 1 + round % 2, p = k / 2;
+    std::vector<std::uint8_t> x(static_cast<std::size_t>(n * c * h * w));
+    for (auto& v : x) v = static_cast<std::uint8_t>(random());
+    affine const px{0.03f, 7}, py{round % 4 == 0 ? 0.03f : 0.021f, 130};
+    pool_options const o{.size = {k, k}, .stride = {s, s}, .padding = pad(p, p, p, p)};
+    window const win = sliding_window("test", {h, w, 1}, o.size, o.stride, {}, o.padding);
+    auto const placed = [last](auto* data, index_t b, index_t y, index_t z, index_t channels) { return last ? nhwc(data, b, y, z, channels) : nchw(data, b, channels, y, z); };
+    auto const src = placed(static_cast<std::uint8_t const*>(x.data()), n, h, w, c);
+    std::vector<std::uint8_t> y(static_cast<std::size_t>(n * c * win.h.out * win.w.out)), whole(static_cast<std::size_t>(n * c));
+    auto const dst = placed(y.data(), n, win.h.out, win.w.out, c);
+    auto const global = placed(whole.data(), n, 1, 1, c);
+    support::for_each_native_isa([&](isa i) {
+      onnx::com_microsoft::qlinear_average_pool(src, px, o, py, dst, include, i);
+      onnx::com_microsoft::qlinear_global_average_pool(src, px, py, global, i);
+      long wrong = 0;
+      for (index_t b = 0; b < n; ++b)
+        for (index_t ch = 0; ch < c; ++ch) {
+          std::int32_t total = 0;
+          for (index_t v = 0; v < h * w; ++v) total += src(b, v / w, v % w, ch);
+          wrong += global(b, 0, 0, ch) != convention::onnx_runtime::average_pool<u8>(px, py)(total, static_cast<std::int32_t>(h * w));
+          for (index_t v = 0; v < win.h.out * win.w.out; ++v) {
+            float sum = 0;
+            std::int32_t count = 0;
+            for (index_t t = 0; t < k * k; ++t) {
+              index_t const sy = win.h.at(v / win.w.out, t / k), sx = win.w.at(v % win.w.out, t % k);
+              if (sy < 0 || sy >= h || sx < 0 || sx >= w) continue;
+              float const real = convention::onnx_runtime::dequantize(src(b, sy, sx, ch), px);
+              sum += real;
+              ++count;
+            }
+            convention::detail::mlas_average const average{py, convention::limits_of<u8>};
+            wrong += dst(b, v / win.w.out, v % win.w.out, ch) != average(sum, include ? static_cast<std::int32_t>(k * k) : count);
+          }
+        }
+      CHECK(wrong == 0);
+    });
+  }
+}
+
 TEST_CASE("QLinearMatMul of float8 sums exactly; scales of halves are halves throughout", "[convention][onnx]") {
   std::mt19937 random(21);
   auto const check = [&]<class A, class B>(A, B) {

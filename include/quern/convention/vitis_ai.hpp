@@ -91,10 +91,13 @@ struct dpu_average {
   limits clamped{};
 
   /// A window of n = side * side elements; 18 counts as 3 x 6, other n as 1 x n.
-  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t sum, std::int32_t n) const noexcept {
+  QUERN_INLINE static constexpr dpu_reciprocal reciprocal(std::int32_t n) noexcept {
     index_t side = 1;
     while (side * side < n) ++side;
-    auto const r = n == 18 ? dpu_reciprocal::of(3, 6) : side * side == n ? dpu_reciprocal::of(side, side) : dpu_reciprocal::of(1, n);
+    return n == 18 ? dpu_reciprocal::of(3, 6) : side * side == n ? dpu_reciprocal::of(side, side) : dpu_reciprocal::of(1, n);
+  }
+  QUERN_INLINE constexpr std::int32_t operator()(std::int32_t sum, std::int32_t n) const noexcept {
+    auto const r = reciprocal(n);
     std::int64_t const centred = static_cast<std::int64_t>(sum) - static_cast<std::int64_t>(n) * src_zero_point;
     return at_position<Rounding>(centred * r.factor, src_position + r.shift, position, zero_point, clamped);
   }

@@ -274,14 +274,16 @@ QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern
 }
 
 namespace inner {
-/// A functor on vectors, where `known`; kernel/convention_elementwise.hpp has those of the conventions.
-template <class F>
+/// A functor on vectors, where `known`, for codes of `Bytes`; kernel/convention_elementwise.hpp has those of the conventions.
+template <class F, int Bytes>
 struct vector_function {
   static constexpr bool known = false;
 };
-template <class F>
+template <class V, class F>
 QUERN_INLINE quern::fixed_point::limits limits_of_function(F const& f) {
-  if constexpr (requires { f.clamped; })
+  if constexpr (requires { V::limits_of(f); })
+    return V::limits_of(f);
+  else if constexpr (requires { f.clamped; })
     return f.clamped;
   else
     return f.dst.clamped;
@@ -292,9 +294,9 @@ template <class T, class F>
 QUERN_NOINLINE void binary_line(T const* a, T const* b, T* dst, index_t n, quern::detail::by_vectors<F> const& by) {
   using namespace inner;
   F const& f = by.function;
-  if constexpr (sizeof(T) == 1 && vector_function<F>::known) {
-    if (vector_function<F>::serves(f))
-      return binary_loop(a, b, dst, n, vector_function<F>(f), vector_function<F>::zero_point(f), limits_of_function(f));
+  using vectors = vector_function<F, sizeof(T)>;
+  if constexpr (vectors::known) {
+    if (vectors::serves(f)) return binary_loop(a, b, dst, n, vectors(f), vectors::zero_point(f), limits_of_function<vectors>(f));
   }
   for (index_t k = 0; k < n; ++k) dst[k] = static_cast<T>(f(a[k], b[k]));
 }

@@ -16,7 +16,9 @@
 
 #include "../calibrate/min_max.hpp"
 #include "../convention/conventions.hpp"
+#include "../convert/dequantize.hpp"
 #include "../convert/quantize.hpp"
+#include "../kernel/average.hpp"
 #include "../kernel/convention_elementwise.hpp"
 #include "batch_matmul.hpp"
 #include "conv2d.hpp"
@@ -134,14 +136,40 @@ inline constexpr bool is_fixed_point<fixed_point::add<R, Subtract>> = true;
 template <class R>
 inline constexpr bool is_fixed_point<fixed_point::mul<R>> = true;
 
-/// binary() of a functor of fixed_point, which it knows, or of a convention, whose vectors are for codes of a byte: products of wider ones
-/// leave int32.
+/// binary() of a functor of fixed_point, which it knows, or of a convention.
 template <class T, class F>
 void binary_by_vectors(non_deduced<nd_view<T const>> a, non_deduced<nd_view<T const>> b, nd_view<T> dst, F const& f, isa max_isa) {
-  if constexpr (is_fixed_point<F> || sizeof(T) != 1)
+  if constexpr (is_fixed_point<F>)
     binary(a, b, dst, f, max_isa);
   else
     binary(a, b, dst, by_vectors<F>{f}, max_isa);
+}
+
+/// Scales and zero points that somebody else owns.
+template <class Scheme>
+struct borrowed_params {
+  using scheme_type = Scheme;
+  params_view each{};
+  QUERN_INLINE params_view view() const noexcept { return each; }
+};
+/// Conventions whose quantize has a loop in quern, but for what is far out or no number.
+template <class C, class Code>
+inline constexpr bool quantizes_in_a_loop = C::place == convention::zero_point_place::after_rounding && code_of_t<Code>::bits <= 16 && rounding_mode<typename C::rounding>;
+template <class C>
+using form_of = std::conditional_t<C::form == convention::scale_form::divide, divide, reciprocal>;
+
+/// quantize_as() of a matrix with a scale and zero point for each column, or no zero points. Returns whether something is far out or no
+/// number. @errors scale, zero_point.
+template <class C, class Code>
+  requires(quantizes_in_a_loop<C, Code> && !narrow_codes<C>)
+QUERN_NOINLINE bool quantize_columns(matrix_view<float const> src, params_view p, matrix_view<typename code_of_t<Code>::storage> dst, isa max_isa) {
+  bool may_be_far = false;
+  quantize_views<typename C::rounding, form_of<C>>(src, borrowed_params<asymmetric<code_of_t<Code>, per_channel<1>>>{p}, dst,
+                                                   quantize_options<typename C::rounding>{.max_isa = max_isa}, &may_be_far);
+  if constexpr (!saturates_plainly<C>)
+    for (index_t i = 0; may_be_far && i < src.rows; ++i)
+      for (index_t j = 0; j < src.cols; ++j) dst(i, j) = C::template quantize<code_of_t<Code>>(src(i, j), {p.scale(j), p.zero_point(j)});
+  return may_be_far;
 }
 
 /// quantize_as() by the convention's definition of one element.
@@ -183,10 +211,10 @@ template <convention_policy C, quantized_code Code>
 QUERN_INLINE void quantize_as(vector_view<float const> src, convention::affine p, vector_view<typename code_of_t<Code>::storage> dst,
                               isa max_isa = isa::best) {
   using code_type = code_of_t<Code>;
-  if constexpr (C::place == convention::zero_point_place::after_rounding && code_type::bits <= 16 && rounding_mode<typename C::rounding>) {
+  if constexpr (detail::quantizes_in_a_loop<C, Code>) {
     using range = std::conditional_t<detail::narrow_codes<C> && code_type::is_signed, narrow_range, full_range>;
     using scheme_type = asymmetric<code_type, per_tensor, range>;
-    using form = std::conditional_t<C::form == convention::scale_form::divide, divide, reciprocal>;
+    using form = detail::form_of<C>;
     std::int32_t const zp = detail::narrow_codes<C> ? 0 : p.zero_point;
     quantize_options<typename C::rounding> const options{.max_isa = max_isa};
     if constexpr (detail::saturates_plainly<C>) {
@@ -209,6 +237,13 @@ void dequantize_as(vector_view<T> src, convention::affine p, vector_view<float> 
   if (src.size != dst.size) fail(errc::shape, "dequantize_as: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
   if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "dequantize_as: ", src.data == nullptr ? "src" : "dst", " is null.");
   if (!(p.scale > 0) || !is_finite(p.scale)) fail(errc::scale, "dequantize_as: the scale is ", static_cast<double>(p.scale), "; it must be positive and finite.");
+  using code = code_of_t<std::remove_const_t<T>>;
+  if constexpr (sizeof(T) <= 2 && detail::is_listed<C, conventions>)
+    // Their products round once from an exact difference, whatever type they pass through: all are the library's.
+    if (p.zero_point >= code::min && p.zero_point <= code::max) {
+      dequantize(vector_view<std::remove_const_t<T> const>(src), params<asymmetric<code>>{p.scale, p.zero_point}, dst);
+      return;
+    }
   for (index_t i = 0; i < src.size; ++i) dst[i] = C::dequantize(std::remove_const_t<T>(src[i]), p);
 }
 
@@ -317,19 +352,30 @@ void average_pool2d(non_deduced<tensor_view<T const>> src, convention::affine px
     average_pool2d(src, o, dst, average.clamped, max_isa);
   } else {
     window const w = detail::check_pool("average_pool2d", src, o, dst);
+    using form = detail::average_form<std::remove_const_t<decltype(average)>>;
+    isa const chosen = active_isa(max_isa);
     buffer<std::int32_t> sums(src.c);
+    [[maybe_unused]] detail::scaled_average scaled{};
+    [[maybe_unused]] std::int32_t known = 0;  // the count that `scaled` is for
+    bool by_vectors = false;
     for (index_t b = 0; b < src.n; ++b)
       for (index_t y = 0; y < dst.h; ++y)
-        for (index_t x = 0; x < dst.w; ++x) {
+        for (index_t x = 0, together = 1; x < dst.w; x += together) {
           auto const ty = detail::taps_inside(w.h, y), tx = detail::taps_inside(w.w, x);
-          for (index_t c = 0; c < src.c; ++c) sums[c] = 0;
-          for (index_t ky = ty.first; ky < ty.last; ++ky)
-            for (index_t kx = tx.first; kx < tx.last; ++kx) {
-              auto const pixel = src.pixel(b, w.h.at(y, ky), w.w.at(x, kx));
-              for (index_t c = 0; c < src.c; ++c) sums[c] += pixel.data[c];
-            }
-          auto const n = static_cast<std::int32_t>((ty.last - ty.first) * (tx.last - tx.first));
-          for (index_t c = 0; c < src.c; ++c) dst(b, y, x, c) = static_cast<T>(average(sums[c], n));
+          detail::pixel_window const inside{ty.last - ty.first, tx.last - tx.first, src.h_stride, src.w_stride};
+          auto const n = static_cast<std::int32_t>(inside.rows * inside.cols);
+          T const* const from = &src(b, w.h.at(y, ty.first), w.w.at(x, tx.first), 0);
+          T* const to = &dst(b, y, x, 0);
+          together = 1;
+          if constexpr (form::known) {
+            if (n != known) by_vectors = form::template of<T>(average, n, scaled), known = n;
+            if (by_vectors && inside.cols == w.w.kernel)  // windows wholly between the left and the right border are alike
+              while (x + together < dst.w && w.w.at(x + together, w.w.kernel - 1) < src.w) ++together;
+            if (by_vectors && detail::average_windows<typename form::rounding>(chosen, from, inside, src.c, together, w.w.stride * src.w_stride, scaled, to, dst.w_stride)) continue;
+            together = 1;
+          }
+          detail::sum_window(chosen, from, inside, src.c, sums.data());
+          for (index_t c = 0; c < src.c; ++c) to[c] = static_cast<T>(average(sums[c], n));
         }
   }
 }

@@ -68,9 +68,11 @@ using onnx_storage_t = typename onnx_storage<Target>::type;
 
 inline namespace QUERN_ABI {
 
-/// Calls f(first element, elements, scale index) for each stretch of neighbouring elements that share a scale.
-template <class F>
-void for_each_scale(char const* op, shape const& x, shape const& scale, index_t scales, onnx::quantize_attributes const& a, F const& f) {
+/// Calls f(first element, elements, scale index) for each stretch of neighbouring elements that share a scale. Where stretches are of one
+/// element, columns(first element, rows, columns, index of the first column's scale) is called for all of a matrix, if it says so by
+/// returning true.
+template <class F, class Columns>
+void for_each_scale(char const* op, shape const& x, shape const& scale, index_t scales, onnx::quantize_attributes const& a, F const& f, Columns const& columns) {
   if (scales == 1 && a.block_size == 0) return f(index_t{0}, x.size(), index_t{0});
   if (a.block_size < 0) fail(errc::argument, op, ": block_size is ", a.block_size, "; it must not be negative.");
   int const axis = a.axis < 0 ? a.axis + x.rank : a.axis;
@@ -81,6 +83,7 @@ void for_each_scale(char const* op, shape const& x, shape const& scale, index_t 
   index_t const extent = x.dim[axis];
   if (a.block_size == 0) {
     if (scales != extent) fail(errc::shape, op, ": there are ", scales, " scales, and axis ", axis, " has size ", extent, "; they must be equal.");
+    if (inner == 1 && x.size() > 0 && columns(index_t{0}, outer, extent, index_t{0})) return;
     for (index_t o = 0; o < outer; ++o)
       for (index_t i = 0; i < extent; ++i) f((o * extent + i) * inner, inner, i);
     return;
@@ -90,16 +93,25 @@ void for_each_scale(char const* op, shape const& x, shape const& scale, index_t 
   for (int d = 0; fits && d < x.rank; ++d) fits = scale.dim[d] == (d == axis ? blocks : x.dim[d]);
   if (!fits) fail(errc::shape, op, ": with block_size ", a.block_size, " the scales must have x's shape with ", blocks, " in dimension ", axis, ".");
   for (index_t o = 0; o < outer; ++o)
-    for (index_t i = 0; i < extent; ++i) {
-      index_t const s = (o * blocks + i / a.block_size) * inner;
-      if (inner == 1) {
-        index_t const count = extent - i < a.block_size ? extent - i : a.block_size;
-        f(o * extent + i, count, s);
-        i += count - 1;
-      } else {
-        for (index_t k = 0; k < inner; ++k) f((o * extent + i) * inner + k, index_t{1}, s + k);
-      }
+    for (index_t i = 0; i < extent; i += a.block_size) {
+      index_t const first = (o * extent + i) * inner, s = (o * blocks + i / a.block_size) * inner, count = extent - i < a.block_size ? extent - i : a.block_size;
+      if (inner == 1)
+        f(first, count, s);
+      else if (inner > 0 && !columns(first, count, inner, s))
+        for (index_t r = 0; r < count; ++r)
+          for (index_t k = 0; k < inner; ++k) f(first + r * inner + k, index_t{1}, s + k);
     }
+}
+template <class F>
+void for_each_scale(char const* op, shape const& x, shape const& scale, index_t scales, onnx::quantize_attributes const& a, F const& f) {
+  for_each_scale(op, x, scale, scales, a, f, [](index_t, index_t, index_t, index_t) { return false; });
+}
+/// Zero points as quern's loops take them; null when there are none.
+template <class Z>
+buffer<std::int32_t> widened_zero_points(nd_view<Z> const& zero) {
+  buffer<std::int32_t> r(zero.data == nullptr ? 0 : zero.size());
+  for (index_t i = 0; i < r.size(); ++i) r[i] = static_cast<std::int32_t>(zero.data[i]);
+  return r;
 }
 
 /// x / scale, rounded to T: float as it is; half and bfloat16 have at most 11 bits, for which the float quotient rounds innocuously.
@@ -314,7 +326,28 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
     return detail::quotient_in<own_precision>(x, step);
   };
   [[maybe_unused]] bool const in_float = std::is_same_v<own_precision, float> && (a.precision == precision::of_scale || a.precision == precision::float32);
-  detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
+  constexpr bool floats = std::is_same_v<std::remove_const_t<X>, float>;
+  // ONNX Runtime converts some elements to int32 before it saturates: all of a stretch, or those that share their byte with another.
+  [[maybe_unused]] auto const converted_first = [&](index_t first, index_t count, index_t s) {
+    if constexpr (ort && !detail::is_minifloat<Target>) {
+      constexpr int bits = code_of_t<Target>::bits;
+      float const step = static_cast<float>(scale.data[s]);
+      std::int32_t const zero = zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s]);
+      auto const convert = [&](index_t from, index_t to) {
+        for (index_t i = from; i < to; ++i)
+          if (float const steps = round_to::half_even::to_integral(quotient(x.data[i], step)); !(steps >= -2147483648.0f && steps < 2147483648.0f))
+            y.data[i] = saturate<Target>(wrap32(-2147483648ll + zero));
+      };
+      index_t const last = first + count;
+      if (!floats || bits == 2 || inner_blocks)
+        convert(first, last);
+      else if (bits == 4 && count > 0) {
+        if (first % 2 != 0) convert(first, first + 1);
+        if (last % 2 != 0) convert(last - 1, last);
+      }
+    }
+  };
+  auto const stretch = [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
     if constexpr (detail::is_minifloat<Target>) {
       for (index_t i = first; i < first + count; ++i) {
@@ -324,9 +357,7 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
         if constexpr (ort) y.data[i] = detail::beyond_as_onnx_runtime(y.data[i], v, a.saturate);
       }
     } else {
-      constexpr int bits = code_of_t<Target>::bits;
       convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
-      constexpr bool floats = std::is_same_v<std::remove_const_t<X>, float>;
       bool fast = false;
       if constexpr (floats) {
         fast = in_float;
@@ -334,22 +365,21 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
       }
       for (index_t i = first; !fast && i < first + count; ++i)
         y.data[i] = convention::onnx::quantize<Target>(quotient(x.data[i], step), {1.0f, p.zero_point});
-      if constexpr (ort) {
-        auto const converted_first = [&](index_t from, index_t to) {
-          for (index_t i = from; i < to; ++i)
-            if (float const steps = round_to::half_even::to_integral(quotient(x.data[i], step)); !(steps >= -2147483648.0f && steps < 2147483648.0f))
-              y.data[i] = saturate<Target>(wrap32(-2147483648ll + p.zero_point));
-        };
-        index_t const last = first + count;
-        if (!floats || bits == 2 || inner_blocks)
-          converted_first(first, last);
-        else if (bits == 4 && count > 0) {
-          if (first % 2 != 0) converted_first(first, first + 1);
-          if (last % 2 != 0) converted_first(last - 1, last);
-        }
-      }
+      converted_first(first, count, s);
     }
-  });
+  };
+  if constexpr (floats && std::is_same_v<real_type, float> && !detail::is_minifloat<Target>) {
+    if (in_float) {
+      auto const zeros = detail::widened_zero_points(zero_point);
+      return detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, stretch, [&](index_t first, index_t rows, index_t cols, index_t s) {
+        params_view const p{scale.data + s, zeros.empty() ? nullptr : zeros.data() + s, cols};
+        bool const far = detail::quantize_columns<convention::onnx, Target>(row_major(x.data + first, rows, cols), p, row_major(y.data + first, rows, cols), max_isa);
+        for (index_t i = 0; ort && far && i < rows * cols; ++i) converted_first(first + i, 1, s + i % cols);
+        return true;
+      });
+    }
+  }
+  detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, stretch);
 }
 
 /// DequantizeLinear: y = (x - zero_point) * scale, the difference exact in int32, the product in the scale's type (Y may be another:
@@ -367,23 +397,37 @@ void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_con
   for (index_t i = 0; i < scale.size(); ++i)
     if (float const v = static_cast<float>(scale.data[i]); !is_finite(v) || v == 0)
       fail(errc::scale, "DequantizeLinear: scale ", i, " is ", static_cast<double>(v), "; it must be finite and not 0.");
-  detail::for_each_scale("DequantizeLinear", x.extents, scale.extents, scale.size(), a, [&](index_t first, index_t count, index_t s) {
+  constexpr bool in_float = std::is_same_v<Y, float> && std::is_same_v<real_type, float> && !detail::is_minifloat<code>;
+  auto const stretch = [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);
     if constexpr (detail::is_minifloat<code>) {
       for (index_t i = first; i < first + count; ++i) y.data[i] = static_cast<Y>(static_cast<float>(x.data[i]) * step);
     } else {
       convention::affine const p{step, zero_point.data == nullptr ? 0 : static_cast<std::int32_t>(zero_point.data[s])};
-      if constexpr (std::is_same_v<Y, float> && std::is_same_v<real_type, float>)
-        dequantize_as<convention::onnx>(view(x.data + first, count), p, view(y.data + first, count));
-      else
-        for (index_t i = first; i < first + count; ++i) {
-          // the difference in the type of the product: at most 17 bits before, so half and bfloat16 round it
-          float const exact = static_cast<float>(static_cast<std::int32_t>(x.data[i]) - p.zero_point);
-          float const difference = std::is_base_of_v<convention::onnx_runtime, C> ? exact : static_cast<float>(static_cast<Y>(exact));
-          y.data[i] = static_cast<Y>(difference * step);
-        }
+      if constexpr (in_float)
+        if (step > 0) return dequantize_as<convention::onnx>(view(x.data + first, count), p, view(y.data + first, count));
+      for (index_t i = first; i < first + count; ++i) {
+        // the difference in the type of the product: at most 17 bits before, so half and bfloat16 round it
+        float const exact = static_cast<float>(static_cast<std::int32_t>(x.data[i]) - p.zero_point);
+        float const difference = std::is_base_of_v<convention::onnx_runtime, C> ? exact : static_cast<float>(static_cast<Y>(exact));
+        y.data[i] = static_cast<Y>(difference * step);
+      }
     }
-  });
+  };
+  if constexpr (in_float && sizeof(code) <= 2) {
+    bool positive = true;
+    for (index_t i = 0; i < scale.size(); ++i) positive &= scale.data[i] > 0;
+    if (positive) {
+      auto const zeros = detail::widened_zero_points(zero_point);
+      return detail::for_each_scale("DequantizeLinear", x.extents, scale.extents, scale.size(), a, stretch, [&](index_t first, index_t rows, index_t cols, index_t s) {
+        using scheme = asymmetric<code_of_t<code>, per_channel<1>>;
+        dequantize(row_major(x.data + first, rows, cols), detail::borrowed_params<scheme>{{scale.data + s, zeros.empty() ? nullptr : zeros.data() + s, cols}},
+                   row_major(y.data + first, rows, cols));
+        return true;
+      });
+    }
+  }
+  detail::for_each_scale("DequantizeLinear", x.extents, scale.extents, scale.size(), a, stretch);
 }
 
 /// DynamicQuantizeLinear: u8 codes with the scale and zero point of x's own range. NaN and infinities are not part of the range (in ONNX
@@ -576,16 +620,24 @@ void qlinear_softmax(non_deduced<matrix_view<T const>> x, convention::affine px,
 
 /// QLinearGlobalAveragePool and QLinearAveragePool of NHWC images (`channels_last`; nchw() views are NCHW's).
 template <convention_policy C = convention::onnx_runtime, class T>
-void qlinear_global_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, convention::affine py, tensor_view<T> y) {
+void qlinear_global_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, convention::affine py, tensor_view<T> y, isa max_isa = isa::best) {
   if (y.n != x.n || y.c != x.c || y.h != 1 || y.w != 1) fail(errc::shape, "QLinearGlobalAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x 1 x 1 x ", x.c, ".");
+  if (x.h < 1 || x.w < 1) fail(errc::shape, "QLinearGlobalAveragePool: the image is ", x.h, " x ", x.w, "; it must not be empty.");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearGlobalAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
   detail::check_both<T>("QLinearGlobalAveragePool", px, py);
+  if (x.empty()) return;
+  if ((x.c_stride == 1 || x.c == 1) && (y.c_stride == 1 || y.c == 1)) return quern::global_average_pool<C>(x, px, y, py, no_limits, max_isa);
   auto const average = C::template average_pool<code_of_t<T>>(px, py);
+  bool const adjacent = (x.w_stride == 1 || x.w == 1) && (x.h_stride == x.w || x.h == 1);
+  isa const chosen = active_isa(max_isa);
   for (index_t b = 0; b < x.n; ++b)
     for (index_t c = 0; c < x.c; ++c) {
       std::int32_t sum = 0;
-      for (index_t i = 0; i < x.h; ++i)
-        for (index_t j = 0; j < x.w; ++j) sum += x(b, i, j, c);
+      if (adjacent)
+        sum = detail::sum_of_codes(chosen, &x(b, 0, 0, c), x.h * x.w);
+      else
+        for (index_t i = 0; i < x.h; ++i)
+          for (index_t j = 0; j < x.w; ++j) sum += x(b, i, j, c);
       y(b, 0, 0, c) = static_cast<T>(average(sum, static_cast<std::int32_t>(x.h * x.w)));
     }
 }
@@ -593,7 +645,7 @@ void qlinear_global_average_pool(non_deduced<tensor_view<T const>> x, convention
 /// `count_include_pad`: padding counts as 0.0.
 template <class T>
 void qlinear_average_pool(non_deduced<tensor_view<T const>> x, convention::affine px, pool_options const& o, convention::affine py, tensor_view<T> y,
-                          bool count_include_pad = false) {
+                          bool count_include_pad = false, isa max_isa = isa::best) {
   window const w = sliding_window("QLinearAveragePool", {x.h, x.w, 1}, o.size, o.stride, {}, o.padding);
   if (w.h.before >= w.h.reach() || w.w.before >= w.w.reach() || w.h.at(w.h.out - 1, 0) >= w.h.in || w.w.at(w.w.out - 1, 0) >= w.w.in)
     fail(errc::shape, "QLinearAveragePool: the padding is as large as the window, which would then hold no position of the image.");
@@ -601,18 +653,35 @@ void qlinear_average_pool(non_deduced<tensor_view<T const>> x, convention::affin
     fail(errc::shape, "QLinearAveragePool: y is ", y.n, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x ", w.h.out, " x ", w.w.out, " x ", x.c, ".");
   if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
   detail::check_both<T>("QLinearAveragePool", px, py);
+  if (x.empty()) return;
   using ort = convention::onnx_runtime;
   convention::detail::mlas_average const average{py, convention::limits_of<code_of_t<T>>};
+  isa const chosen = active_isa(max_isa);
+  // Vectors hold the channels of a pixel, or the pixels of a row whose windows have the same columns.
+  bool const channels_last = (x.c_stride == 1 || x.c == 1) && x.c >= 4;
   for (index_t b = 0; b < x.n; ++b)
     for (index_t i = 0; i < y.h; ++i)
-      for (index_t j = 0; j < y.w; ++j) {
+      for (index_t j = 0, together = 1; j < y.w; j += together) {
         auto const ty = detail::taps_inside(w.h, i), tx = detail::taps_inside(w.w, j);
-        index_t const inside = (ty.last - ty.first) * (tx.last - tx.first), n = count_include_pad ? w.h.kernel * w.w.kernel : inside;
+        together = 1;
+        if (!channels_last && tx.last - tx.first == w.w.kernel)
+          while (j + together < y.w && w.w.at(j + together, w.w.kernel - 1) < x.w) ++together;
+        detail::pixel_window const inside{ty.last - ty.first, tx.last - tx.first, x.h_stride, x.w_stride};
+        index_t const n = count_include_pad ? w.h.kernel * w.w.kernel : inside.rows * inside.cols;
+        detail::real_average const a{px.scale, static_cast<float>(n), py.scale, static_cast<float>(py.zero_point), px.zero_point, convention::limits_of<code_of_t<T>>};
         for (index_t c = 0; c < x.c; ++c) {
-          float sum = 0;
-          for (index_t ky = ty.first; ky < ty.last; ++ky)
-            for (index_t kx = tx.first; kx < tx.last; ++kx) sum += rounded(ort::dequantize(x(b, w.h.at(i, ky), w.w.at(j, kx), c), px));
-          y(b, i, j, c) = static_cast<T>(average(sum, static_cast<std::int32_t>(n)));
+          T const* const from = &x(b, w.h.at(i, ty.first), w.w.at(j, tx.first), c);
+          index_t const count = channels_last ? x.c : together;
+          if (detail::real_average_line(chosen, from, inside, count, channels_last ? index_t{1} : w.w.stride * x.w_stride, a, &y(b, i, j, c), channels_last ? y.c_stride : y.w_stride)) {
+            if (channels_last) break;
+            continue;
+          }
+          for (index_t k = 0; k < together; ++k) {
+            float sum = 0;
+            for (index_t ky = ty.first; ky < ty.last; ++ky)
+              for (index_t kx = tx.first; kx < tx.last; ++kx) sum += rounded(ort::dequantize(x(b, w.h.at(i, ky), w.w.at(j + k, kx), c), px));
+            y(b, i, j + k, c) = static_cast<T>(average(sum, static_cast<std::int32_t>(n)));
+          }
         }
       }
 }

@@ -41,11 +41,23 @@ void quantize_per_channel(nd_view<X> x_, vector_view<double const> scales, vecto
   auto const zeros = nd(zero_points.data, make_shape(zero_points.size));
   quern::detail::check_linear("quantize_per_channel", x, s, zeros, y);
   quern::detail::check_scales<Code>("quantize_per_channel", s, zeros);
-  quern::detail::for_each_scale("quantize_per_channel", x.extents, s.extents, x.extents.rank > 0 ? scales.size : 1, {.axis = axis},
-                                [&](index_t first, index_t count, index_t c) {
+  auto const stretch = [&](index_t first, index_t count, index_t c) {
     quantize_as<Engine, Code>(view(x.data + first, count), {static_cast<float>(scales[c]), static_cast<std::int32_t>(zero_points.data == nullptr ? 0 : zero_points[c])},
                               view(y.data + first, count), max_isa);
-  });
+  };
+  index_t const count = x.extents.rank > 0 ? scales.size : 1;
+  if constexpr (std::is_same_v<std::remove_const_t<X>, float> && quern::detail::quantizes_in_a_loop<Engine, Code> && !quern::detail::narrow_codes<Engine>) {
+    buffer<float> single(scales.size);
+    for (index_t c = 0; c < scales.size; ++c) single[c] = static_cast<float>(scales[c]);
+    auto const zero = quern::detail::widened_zero_points(zeros);
+    quern::detail::for_each_scale("quantize_per_channel", x.extents, s.extents, count, {.axis = axis}, stretch, [&](index_t first, index_t rows, index_t cols, index_t c) {
+      quern::detail::quantize_columns<Engine, Code>(row_major(x.data + first, rows, cols), {single.data() + c, zero.empty() ? nullptr : zero.data() + c, cols},
+                                                    row_major(y.data + first, rows, cols), max_isa);
+      return true;
+    });
+  } else {
+    quern::detail::for_each_scale("quantize_per_channel", x.extents, s.extents, count, {.axis = axis}, stretch);
+  }
 }
 
 /// Tensor.dequantize(). @errors shape, null.
