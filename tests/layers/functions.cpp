@@ -159,6 +159,9 @@ TEST_CASE("resizing puts every pixel where TensorFlow Lite does", "[layers]") {
   CHECK(wide(5, {}, false) == codes{0, 0, 0, 100, 100});
   CHECK(wide(3, {.align_corners = true}, false) == codes{0, 100, 100});
   CHECK(wide(3, {.half_pixel_centers = true}, false) == codes{0, 100, 100});
+  // Magnified so far that the rounded scale would leave the image: the last pixel, not what lies behind it.
+  STATIC_REQUIRE(detail::bilinear_at(109, 2, 110, {}).lower == 1);
+  CHECK(wide(110, {}, true).back() == 100);
   // A plane is reproduced by interpolation, away from the far border, for every type.
   auto const plane = []<class T>(T) {
     std::vector<T> p(8 * 8 * 3), y(16 * 16 * 3);

@@ -313,6 +313,12 @@ TEST_CASE("shapes and arenas are known at compile time", "[layers]") {
           REQUIRE((at[i] + lives[i].bytes <= at[j] || at[j] + lives[j].bytes <= at[i]));
     }
   }
+  // No chain needs more than its largest pair of neighbours.
+  constexpr tensor_life chain[] = {{10, 0, 1}, {1, 1, 2}, {0, 2, 2}, {3, 2, 3}, {9, 3, 4}};
+  index_t offsets[5];
+  arena_plan const plan = plan_arena(chain, 5, offsets, 1);
+  CHECK(plan.lower_bound == 12);
+  CHECK(plan.bytes == 12);
 }
 
 TEST_CASE("layers read views of data that is not const", "[layers]") {

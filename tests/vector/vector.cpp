@@ -326,6 +326,36 @@ TEST_CASE("vector: search with encodings, mixed types, vectors longer than a blo
   search(similarity::dot, vector_set<std::int8_t>{{nullptr, 0, n, n, 1}}, set, 3, matrix_view<neighbour>{nullptr, 0, 3, 3, 1});
 }
 
+TEST_CASE("vector: a set with encodings against one without: plain codes have a sum too", "[vector][search]") {
+  index_t const n = 37, rows = 5;
+  auto const c = random_codes<std::int8_t>(static_cast<std::size_t>(rows * n), 17), q = random_codes<std::int8_t>(static_cast<std::size_t>(rows * n), 18);
+  auto const both = [&](bool query_encoded) {
+    std::vector<vector_encoding> e, plain;
+    for (index_t r = 0; r < rows; ++r) {
+      e.push_back(encoding_of(part(query_encoded ? q : c, r * n, n), 0.5f, 100 - static_cast<std::int32_t>(r)));
+      plain.push_back(encoding_of(part(query_encoded ? c : q, r * n, n)));
+    }
+    vector_set<std::int8_t> const queries{row_major(q.data(), rows, n), query_encoded ? e.data() : nullptr};
+    vector_set<std::int8_t> const set{row_major(c.data(), rows, n), query_encoded ? nullptr : e.data()};
+    for (similarity s : {similarity::dot, similarity::squared_l2, similarity::cosine}) {
+      std::vector<neighbour> found(rows * rows);
+      search(s, queries, set, rows, row_major(found.data(), rows, rows));
+      for (index_t i = 0; i < rows; ++i) {
+        std::vector<float> all(rows);
+        vector_encoding const eq = (query_encoded ? e : plain)[static_cast<std::size_t>(i)];
+        scores(s, queries.codes.row(i), eq, set, view(all));
+        for (index_t j = 0; j < rows; ++j) {
+          neighbour const f = found[static_cast<std::size_t>(i * rows + j)];
+          CHECK(f.score == score(s, queries.codes.row(i), eq, set.codes.row(f.index), (query_encoded ? plain : e)[static_cast<std::size_t>(f.index)]));
+          CHECK(f.score == all[static_cast<std::size_t>(f.index)]);
+        }
+      }
+    }
+  };
+  both(true);
+  both(false);
+}
+
 TEST_CASE("vector: mistakes are named before anything is written", "[vector][errors]") {
   std::int8_t const a[4] = {}, b[5] = {};
   std::int32_t out[3] = {7, 7, 7};

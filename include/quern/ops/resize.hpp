@@ -38,7 +38,9 @@ constexpr bilinear_position bilinear_at(index_t o, index_t in, index_t out, resi
   std::int32_t scale = static_cast<std::int32_t>((1024 * in + out / 2) / out);
   if (opt.align_corners && out > 1) scale = static_cast<std::int32_t>((1024 * (in - 1) + (out - 1) / 2) / (out - 1));
   index_t const at = opt.half_pixel_centers ? o * scale + scale / 2 - 512 : o * scale;
-  index_t const lower = at / 1024 > 0 ? at / 1024 : 0, upper = (at + 1023) / 1024;
+  // The rounded scale may carry the last outputs of a large magnification beyond the last pixel (2 to 110: 109 * 19 > 2 * 1024),
+  // where TFLite reads what lies behind it.
+  index_t const lower = at < 1024 ? 0 : at / 1024 < in - 1 ? at / 1024 : in - 1, upper = (at + 1023) / 1024;
   return {at - 1024 * lower, lower, upper < in - 1 ? upper : in - 1};
 }
 

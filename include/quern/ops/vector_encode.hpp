@@ -58,6 +58,20 @@ inline double squared_length(vector_view<float const> x) noexcept {
   return s;
 }
 
+/// Σ codes[i].
+template <class T>
+std::int64_t code_sum(vector_view<T> codes, isa cap) {
+  std::int64_t sum = 0;
+  if (codes.contiguous()) {
+    auto const kernels = choose_vector_kernels<vector_op::dot, std::is_signed_v<T>, std::is_signed_v<T>>(cap);
+    for (index_t k = 0; k < codes.size; k += vector_block)
+      sum += kernels.sum(raw_bytes(codes.data) + k, codes.size - k < vector_block ? codes.size - k : vector_block);
+  } else {
+    for (index_t i = 0; i < codes.size; ++i) sum += codes[i];
+  }
+  return sum;
+}
+
 /// What a score takes of a vector, as doubles: all are integers below 2^53, so sums and products of them are exact, fused or not.
 struct score_terms {
   double scale, zero_point, sum;
@@ -82,21 +96,22 @@ struct score_strip {
     scale[r] = t.scale, zero_point[r] = t.zero_point, shift[r] = t.shift, norm[r] = t.norm, length[r] = t.length;
   }
   /// The terms of vectors [first, first + count) of a set. Plain codes are worth what they are; their norms are computed on the
-  /// spot where they matter.
+  /// spot where they matter, and their sums where the other side (`shifted`) may have zero points.
   template <class T>
-  void fill(similarity s, vector_set<T> const& set_of, index_t first, index_t count, isa cap) {
+  void fill(similarity s, vector_set<T> const& set_of, index_t first, index_t count, bool shifted, isa cap) {
     rows = count;
-    for (index_t r = 0; r < count; ++r) set(r, terms_of(s, set_of, first + r, cap));
+    for (index_t r = 0; r < count; ++r) set(r, terms_of(s, set_of, first + r, shifted, cap));
     if (count % 2 != 0) set(count, score_terms::of({}, 0));
   }
   template <class T>
-  static score_terms terms_of(similarity s, vector_set<T> const& set, index_t i, isa cap) {
+  static score_terms terms_of(similarity s, vector_set<T> const& set, index_t i, bool shifted, isa cap) {
     vector_encoding e;
     if (set.encodings != nullptr) {
       e = set.encodings[i];
-    } else if (s != similarity::dot) {
+    } else {
       vector_view<T const> const codes{set.codes.data + i * set.codes.row_stride, set.codes.cols, 1};
-      e.norm = pair_sum<vector_op::dot>(codes, codes, cap);
+      if (s != similarity::dot) e.norm = pair_sum<vector_op::dot>(codes, codes, cap);
+      if (shifted) e.sum = code_sum(codes, cap);
     }
     return score_terms::of(e, set.dimensions());
   }
@@ -167,16 +182,7 @@ vector_encoding encoding_of(vector_view<T> codes, float scale = 1.0f, std::int32
   detail::check_vector("encoding_of", "codes", codes);
   if (!(scale > 0) || !is_finite(scale))
     fail(errc::scale, "encoding_of: scale is ", static_cast<double>(scale), "; it must be finite and greater than zero.");
-  std::int64_t sum = 0, squares = 0;
-  if (codes.contiguous()) {
-    auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<T>, std::is_signed_v<T>>(options.max_isa);
-    for (index_t k = 0; k < codes.size; k += detail::vector_block)
-      sum += kernels.sum(detail::raw_bytes(codes.data) + k,
-                         codes.size - k < detail::vector_block ? codes.size - k : detail::vector_block);
-  } else {
-    for (index_t i = 0; i < codes.size; ++i) sum += codes[i];
-  }
-  squares = dot(codes, codes, options);
+  std::int64_t const sum = detail::code_sum(codes, options.max_isa), squares = dot(codes, codes, options);
   std::int64_t const z = zero_point;
   return {scale, zero_point, sum, squares - 2 * z * sum + static_cast<std::int64_t>(codes.size) * z * z};
 }
@@ -249,7 +255,7 @@ void scores(similarity s, vector_view<A> query, vector_encoding const& encoding,
     detail::score_strip vectors;
     std::int64_t sums[strip] = {};
     float values[strip];
-    vectors.fill(s, corpus, first, rows, kernels.target);
+    vectors.fill(s, corpus, first, rows, encoding.zero_point != 0, kernels.target);
     detail::row_sums(kernels, detail::raw_bytes(query.data), query.size,
                      detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride, corpus.codes.row_stride, rows, sums);
     detail::scores_of(s, terms, vectors, sums, values);

@@ -115,14 +115,14 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
     float values[most_rows];
     bool const short_enough = n <= detail::vector_block;
     for (index_t i = 0; i < count; ++i) {
-      terms[i] = detail::score_strip::terms_of(s, queries, begin + i, kernels.target);
+      terms[i] = detail::score_strip::terms_of(s, queries, begin + i, corpus.encodings != nullptr, kernels.target);
       best[i] = {k > 0 ? &out(begin + i, 0) : nullptr, k, s == similarity::squared_l2};
       corrections[i] = short_enough ? kernels.correct(query + i * queries.codes.row_stride, n) : 0;
     }
     for (index_t first = 0; first < corpus.size(); first += strip) {
       index_t const rows = corpus.size() - first < strip ? corpus.size() - first : strip;
       std::uint8_t const* const codes = detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride;
-      vectors.fill(s, corpus, first, rows, kernels.target);
+      vectors.fill(s, corpus, first, rows, queries.encodings != nullptr, kernels.target);
       index_t i = 0;
       for (; short_enough && rows % detail::vector_rows == 0 && i + kernels.queries <= count; i += kernels.queries) {
         for (index_t r = 0; r < rows; r += detail::vector_rows)
