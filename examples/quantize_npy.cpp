@@ -88,8 +88,9 @@ array read_npy(std::string const& file) {
       ++i;
       continue;
     }
-    std::size_t used = 0;
-    a.shape.push_back(std::stoll(shape.substr(i), &used));
+    std::size_t const end = std::min(shape.find_first_not_of("0123456789", i), shape.size()), used = end - i;
+    if (used > 18) stop(file + ": shape " + shape + " is too big.");
+    a.shape.push_back(std::stoll(shape.substr(i, used)));
     if (a.shape.back() > (index_t{1} << 40) / (count > 0 ? count : 1)) stop(file + ": shape " + shape + " is too big.");
     count *= a.shape.back();
     i += used;

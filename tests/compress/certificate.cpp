@@ -133,6 +133,11 @@ TEST_CASE("the worst case without a sample holds for the worst sample", "[compre
   CHECK(refusal([] { certify_argmax({}, {}); }).find("must be equal") != std::string::npos);
   std::vector<float> const tie = {1, 1};
   CHECK_FALSE(certify_argmax(view(tie), {0, 0}).cannot_flip);
+  // What is no number proves nothing, wherever it is.
+  float const unknown[] = {3, NAN, 1}, first[] = {NAN, 3}, known[] = {3, 1};
+  CHECK_FALSE(certify_argmax(view(unknown), {0, 0, 0}).cannot_flip);
+  CHECK_FALSE(certify_argmax(view(first), {0, 0}).cannot_flip);
+  CHECK_FALSE(certify_argmax(view(known), {0, std::nan("")}).cannot_flip);
 }
 
 TEST_CASE("certificates: shapes that do not fit", "[errors][compress]") {

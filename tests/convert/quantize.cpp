@@ -171,6 +171,39 @@ TEST_CASE("quantize: every granularity, layout and stride is the definition", "[
   check_matrices<asymmetric<s8, per_group<5>>, divide>();
 }
 
+TEST_CASE("quantize: a symmetric scale for each column knows its zero points where codes are narrow or leave the caches", "[convert]") {
+  // A call with zero points leaves them on the stack, where the next must not find them.
+  params<asymmetric<s8, per_channel<1>>> stale{{4096, 0.01f}, {4096, -90}};
+  std::vector<float> big(2304 * 4096);
+  for (std::size_t i = 0; i < big.size(); ++i) big[i] = 0.01f * static_cast<float>(static_cast<int>(i * 2654435761u % 201) - 100);
+  buffer<std::int8_t> got(2304 * 4096);
+  auto const check = [&]<class Scheme>(Scheme, index_t rows, index_t cols) {
+    params<Scheme> p;
+    p.scales = buffer<float>(cols, 0.01f);
+    support::for_each_native_isa([&](isa i) {
+      quantize(row_major(big.data(), 9, 4096), stale, row_major(got.data(), 9, 4096));
+      quantize(row_major(big.data(), rows, cols), p, row_major(got.data(), rows, cols));
+      index_t wrong = 0;
+      for (index_t k = 0; k < rows * cols; ++k) wrong += got[k] != static_cast<int>(static_cast<std::size_t>(k) * 2654435761u % 201) - 100;
+      INFO(name(i));
+      CHECK(wrong == 0);
+    });
+  };
+  check(symmetric<s8, per_channel<1>, narrow_range>{}, 9, 512);
+  check(symmetric<s8, per_channel<1>>{}, 9, 512);
+  check(symmetric<s8, per_channel<1>>{}, 2304, 4096);  // 9 MB
+}
+
+TEST_CASE("quantize: where there is nothing, nothing is wrong", "[convert]") {
+  float const x = 1;
+  std::int8_t y = 5;
+  params<symmetric<s8>> const p{.scale = 0.5f};
+  CHECK(quantize(row_major(&x, 5, 0), p, row_major(&y, 5, 0)) == conversion_counts{});  // rows of no columns are 0 apart
+  CHECK(quantize(nhwc(&x, 3, 2, 4, 0), p, nhwc(&y, 3, 2, 4, 0)) == conversion_counts{});
+  CHECK_THROWS_AS(quantize(row_major(&x, 5, 1), p, matrix_view<std::int8_t>{&y, 5, 1, 0, 1}), error);
+  CHECK(y == 5);
+}
+
 TEST_CASE("quantize: scales at both ends of float, of values at both ends of float, are the definition", "[convert]") {
   float const most = std::numeric_limits<float>::max(), least = std::numeric_limits<float>::denorm_min();
   float const inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();

@@ -151,6 +151,36 @@ TEST_CASE("int16 activations sum in int64 where int32 would not do", "[gemm]") {
   CHECK_THROWS_AS(gemm(row_major(lhs.data(), 1, k), packed, row_major(y.data(), 1, n)), error);
 }
 
+TEST_CASE("int16 activations and 4-bit weights in int64, deeper than a segment", "[gemm]") {
+  index_t const m = 3, k = 1300, n = 18;
+  auto const lhs = codes<std::int16_t>(m * k, fill::extremes, 5);
+  auto rhs = codes<std::int8_t>(k * n, fill::extremes, 6);
+  for (auto& c : rhs) c = static_cast<std::int8_t>(c / 16);
+  std::vector<std::int32_t> want(static_cast<std::size_t>(m * n)), got(want.size());
+  for (index_t i = 0; i < m; ++i)
+    for (index_t j = 0; j < n; ++j) {
+      std::int64_t acc = 0;
+      for (index_t q = 0; q < k; ++q) acc += std::int64_t{lhs[static_cast<std::size_t>(i * k + q)]} * rhs[static_cast<std::size_t>(q * n + j)];
+      want[static_cast<std::size_t>(i * n + j)] = wrap32(acc);
+    }
+  auto const packed = pack<s4>(row_major(rhs.data(), k, n));
+  support::for_each_isa([&](isa i) {
+    INFO(name(i));
+    gemm(row_major(lhs.data(), m, k), packed, row_major(got.data(), m, n), epilogue<>{}, {.wide = true});
+    CHECK(difference(got, want, n) == "");
+  });
+}
+
+TEST_CASE("an empty list of scales scales nothing where there is nothing", "[gemm]") {
+  std::vector<float> const none;
+  std::vector<std::int8_t> const w(20 * 3, 1), x(20, 1);
+  float y = 7;
+  gemm(row_major(x.data(), 0, 20), pack(row_major(w.data(), 20, 3)), row_major(&y, 0, 3), epilogue<to_real>{.rescale = {.rows = view(none)}});
+  gemm(row_major(x.data(), 1, 20), pack(row_major(w.data(), 20, 0)), row_major(&y, 1, 0), epilogue<to_real>{.rescale = {.cols = view(none)}});
+  CHECK_THROWS_AS(gemm(row_major(x.data(), 1, 20), pack(row_major(w.data(), 20, 1)), row_major(&y, 1, 1), epilogue<to_real>{.rescale = {.cols = view(none)}}), error);
+  CHECK(y == 7);
+}
+
 TEST_CASE("weights in groups, batches and layers refuse what does not fit them", "[gemm][errors]") {
   fixture f;
   auto const grouped = pack(row_major(f.rhs.data(), 20, 10), {.group = 8});

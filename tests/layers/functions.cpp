@@ -144,6 +144,37 @@ TEST_CASE("fixed-point activations and normalizations are near the real ones", "
   }
 }
 
+TEST_CASE("fixed-point functions are defined for absurd scales and long rows", "[layers]") {
+  using namespace fixed_point;
+  // 4096 equal codes are the first whose exponentials sum to 2^31, which a signed Q12.19 cannot hold.
+  std::vector<std::int8_t> const flat(8191, 5);
+  std::vector<std::int16_t> soft(flat.size());
+  softmax8<>::make(0.1f, 1.0f)(flat.data(), soft.data(), 4096);
+  CHECK(soft[4095] == 65536 / 4096 - 32768);
+  softmax8<>::make(0.1f, 1.0f)(flat.data(), soft.data(), 8191);
+  CHECK(soft[8190] == 65536 / 8191 - 32768);
+  // 33,026 squares of 255 leave int32.
+  std::vector<std::int8_t> const far(40000, 127);
+  std::vector<std::int8_t> unit(far.size());
+  l2_normalize<>{-128}(far.data(), unit.data(), 40000);
+  CHECK(unit[0] == 1);  // 128 / sqrt(40000) = 0.64
+  // Scales so small that nothing saturates, and so large that everything does; constant evaluation stops at anything undefined.
+  STATIC_REQUIRE(softmax8<>::make(1e-9f, 1.0f).diff_min == -2147483647);
+  STATIC_REQUIRE(sigmoid8<>::make(1e-30f, 0, sigmoid_kind::logistic)(127) == 0);
+  STATIC_REQUIRE(sigmoid8<rescale::tflite_single>::make(1e-30f, 0, sigmoid_kind::tanh)(127) == 0);
+  STATIC_REQUIRE(sigmoid16::make(3e38f, sigmoid_kind::tanh)(-32768) == -32767);
+  STATIC_REQUIRE(sigmoid16::make(3e38f, sigmoid_kind::logistic)(32767) == 32767);
+  STATIC_REQUIRE(activation_limits({1e-30f, 3}, 0, 6, {-128, 127}).max == 127);
+  STATIC_REQUIRE(hard_swish::make({3e8f, 0}, {3e8f, 0}, {-128, 127})(100) == 100);
+  STATIC_REQUIRE(inverse_sqrt<rescale::tflite_single>::make({1e20f, 0}, {1.0f, 7}, {-128, 127})(100) == 7);
+  CHECK_THROWS_AS(inverse_sqrt<>::make({1e-38f, 0}, {1e-38f, 0}, {-128, 127}), error);
+  CHECK_THROWS_AS(reduction<>::make({1e38f, 0}, {1e-38f, 0}, 4, true, {-128, 127}), error);
+  // Infinite samples do not become NaN, NaN becomes 0.
+  auto const e = interpolated_table::make(1.0f, 0, 1.0f, 0, [](float x) { return x > 0 ? HUGE_VALF : 1.0f; });
+  CHECK(e(32767) == 32767);
+  CHECK(interpolated_table::make(1.0f, 0, 1.0f, 0, [](float) { return std::nanf(""); })(5) == 0);
+}
+
 TEST_CASE("resizing puts every pixel where TensorFlow Lite does", "[layers]") {
   std::vector<std::int8_t> const x = {0, 100};
   auto const wide = [&](index_t n, resize_options o, bool bilinear) {

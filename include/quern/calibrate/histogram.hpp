@@ -162,8 +162,9 @@ class histogram {
     for (int i = 0; i < exact_sum::limbs; ++i) h.squares_.set_limb(i, static_cast<std::int64_t>(r.u64()));
     std::uint64_t total = 0;
     for (auto& c : h.counts_) total += c = r.u64();
+    double const end = ldexp_of(static_cast<double>(half), h.exponent_);
     if (total != static_cast<std::uint64_t>(h.count_) || h.exponent_ < lowest_exponent || h.exponent_ > 128 ||
-        (h.count_ > 0 && !(h.min_ <= h.max_ && is_finite(h.min_) && is_finite(h.max_))))
+        (h.count_ > 0 && !(h.min_ <= h.max_ && -end <= h.min_ && h.max_ <= end)))
       fail(errc::format, "load: src's counts, range and width contradict each other.");
     return h;
   }

@@ -664,11 +664,12 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
           fast[b] = !any(mask_not(all));
         }
         bool const centered = std::is_same_v<Dst, std::int8_t> && !any(mask_not(equal(shifts, broadcast(std::int32_t{0}))));
-        if (sizeof(Dst) == 1 && !centered)
-          for (index_t j = 0; j < blocks * block; j += 2 * lanes)
-            store_private(zero_words + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
         bool const streaming = t.rows * t.cols >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst)) &&
                                ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride)) & 63) == 0;
+        bool const rare = streaming || span.narrow;  // has one form, which takes zero points even where they are 0
+        if (sizeof(Dst) == 1 && (rare || !centered))
+          for (index_t j = 0; j < blocks * block; j += 2 * lanes)
+            store_private(zero_words + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
         bool expects = false;
         for (index_t i = 0; i < t.rows; i += most_rows) {
           index_t const rows = t.rows - i < most_rows ? t.rows - i : most_rows;
@@ -687,7 +688,7 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
               if (!outside && !is_rest) {
                 while (next < whole && fast[next]) ++next;
                 std::int16_t const* const zero_word = zero_words + b * block;
-                if (streaming || span.narrow)
+                if (rare)
                   outside = inner::pack_columns<Form, Rounding, false, true>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse, low,
                                                                              zero, zero_word, q_min, q_max, span.narrow, streaming);
                 else if (centered)

@@ -130,16 +130,17 @@ enum class views_check : char { apart, same_place, nothing_to_do };
 /// Same extents, nothing null, no overlap but of the same elements. @errors shape, null, overlap.
 template <class Src, class Dst>
 QUERN_INLINE views_check check_views(char const* who, any_view<Src> const& src, any_view<Dst> const& dst) {
-  bool none = false, wrong = false, same = sizeof(Src) == sizeof(Dst);
+  bool none = false, wrong = false, still = false, same = sizeof(Src) == sizeof(Dst);
   for (int a = 0; a < src.rank; ++a) {
-    wrong = wrong || src.extent[a] != dst.extent[a] || src.extent[a] < 0 || (dst.stride[a] == 0 && dst.extent[a] > 1);
+    wrong = wrong || src.extent[a] != dst.extent[a] || src.extent[a] < 0;
+    still = still || (dst.stride[a] == 0 && dst.extent[a] > 1);  // no mistake where there is nothing: rows of no columns are 0 apart
     none = none || src.extent[a] == 0;
     same = same && (src.stride[a] == dst.stride[a] || src.extent[a] == 1);
   }
   if (wrong) [[unlikely]]
     fail_views(who, src, dst);
   if (none) return views_check::nothing_to_do;
-  if (src.data == nullptr || dst.data == nullptr) [[unlikely]]
+  if (still || src.data == nullptr || dst.data == nullptr) [[unlikely]]
     fail_views(who, src, dst);
   byte_span const s = span_of(src), d = span_of(dst);
   if (s.first > d.last || d.first > s.last) [[likely]]

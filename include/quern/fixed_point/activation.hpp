@@ -27,7 +27,7 @@ struct sigmoid8 {
     // frexp without the carry of quantize_multiplier: the fraction may round to 2^31 only for scales that no float32 is.
     auto const [fraction, shift] = frexp_of(static_cast<double>(src_scale) * 134217728.0);  // 2^27: Q4.27
     auto const m = static_cast<std::int32_t>(round_to::half_away::to_integral(fraction * 2147483648.0));
-    return {src_zero_point, static_cast<std::int32_t>(floor_of(ldexp_of(15.0 * 134217728.0, -shift))), {m, shift}, kind};
+    return {src_zero_point, input_radius(15, 27, shift), shift < -31 ? rescale::multiplier_shift{} : rescale::multiplier_shift{m, shift}, kind};
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t q) const noexcept {
     std::int32_t const x = q - src_zero_point;
@@ -74,11 +74,11 @@ struct sigmoid16 {
     double multiplier = static_cast<double>(src_scale) * 4096.0 * 3.0;
     std::int32_t shift = 0;
     while (multiplier <= 32767.0 / 2.0 && shift <= 30) multiplier *= 2, ++shift;
-    return {static_cast<std::int32_t>(multiplier), shift, kind};
+    return {multiplier < 2147483647.0 ? static_cast<std::int32_t>(multiplier) : int32_max, shift, kind};
   }
   QUERN_INLINE constexpr std::int16_t operator()(std::int32_t x) const noexcept {
     std::int32_t const round = shift > 0 ? 1 << (shift - 1) : 0;
-    auto const v = static_cast<std::int32_t>((static_cast<std::int64_t>(x) * multiplier + round) >> shift);
+    auto const v = static_cast<std::int32_t>(clamp<std::int64_t>((static_cast<std::int64_t>(x) * multiplier + round) >> shift, -int32_max, int32_max));
     auto const a = static_cast<std::uint32_t>(v < 0 ? -v : v);
     if (kind == sigmoid_kind::logistic) {
       std::uint32_t const i = a >> 9;

@@ -174,7 +174,7 @@ struct hard_swish {
     auto const fine = static_cast<std::int16_t>((q - src_zero_point) * 128);
     std::int16_t const scaled = srdhm(fine, output_multiplier);
     std::int16_t r = fine;
-    if (relu_shift > 0) r = saturating_shift_left(r, relu_shift - 1);
+    if (relu_shift > 0) r = saturating_shift_left(r, relu_shift > 16 ? 15 : relu_shift - 1);
     r = srdhm(r, relu_multiplier);
     if (relu_shift > 0) r = saturating_shift_left(r, 1);
     if (relu_shift < 0) r = rounding_divide_by_pot(r, -relu_shift > 15 ? 15 : -relu_shift);
@@ -188,7 +188,7 @@ struct hard_swish {
 QUERN_INLINE constexpr limits activation_limits(affine y, float low, float high, limits type) noexcept {
   auto const code = [&](float f) {
     float const v = f / y.scale, r = v < 0 ? -floor_of(rounded(-v) + 0.5f) : floor_of(rounded(v) + 0.5f);
-    return y.zero_point + static_cast<std::int32_t>(r);
+    return y.zero_point + static_cast<std::int32_t>(clamp(r, -1073741824.0f, 1073741824.0f));  // 2^30, beyond every code
   };
   limits l = type;
   if (low > -3e38f && code(low) > l.min) l.min = code(low);

@@ -2,7 +2,7 @@
 //
 //     y = t[i] + floor(((t[i+1] - t[i]) * (x & 127) + 64) / 128),    i = 256 + floor(x / 128)
 //
-// The samples are moved by half of the interpolation error in the middle of their interval.
+// The samples are moved by half of the interpolation error in the middle of their interval. Where the function is NaN, 0.
 // Source: tensorflow/lite/kernels/internal/common.h (LUTPopulateInt16, LUTLookup).
 #pragma once
 
@@ -33,14 +33,15 @@ struct interpolated_table {
     float const out_min = dst_scale * static_cast<float>(-32768 - dst_zero_point), out_max = dst_scale * static_cast<float>(32767 - dst_zero_point);
     float const step = (rounded(in_max) - rounded(in_min)) / 512.0f, half_step = step / 2;
     float const inverse = 65536.0f / (rounded(out_max) - rounded(out_min));
-    auto const stored = [](float v) { return static_cast<std::int16_t>(clamp(v, -32768.0f, 32767.0f)); };
+    auto const stored = [](float v) { return is_nan(v) ? std::int16_t{0} : static_cast<std::int16_t>(clamp(v, -32768.0f, 32767.0f)); };
     interpolated_table t;
     for (int i = 0; i < 512; ++i) {
       float const x = rounded(in_min) + rounded(static_cast<float>(i) * step);
       float const sample = round(rounded(f(x) * inverse));
       float const next = rounded(f(rounded(in_min) + rounded(static_cast<float>(i + 1) * step)) * inverse);
       float const interpolated = round((next + sample) / 2), middle = round(rounded(f(x + half_step) * inverse));
-      t.samples[i] = stored(sample - round((interpolated - middle) / 2));
+      float const moved = sample - round((interpolated - middle) / 2);
+      t.samples[i] = stored(is_nan(moved) ? sample : moved);  // infinities do not move
     }
     t.samples[512] = stored(round(rounded(f(in_max) * inverse)));
     return t;

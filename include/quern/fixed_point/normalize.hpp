@@ -28,7 +28,7 @@ struct reduction {
   limits clamped{};
 
   QUERN_INLINE static constexpr reduction make(affine x, affine y, std::int64_t count, bool mean, limits l) {
-    auto m = rescale::quantize_multiplier(static_cast<double>(x.scale) / static_cast<double>(y.scale));
+    auto m = Rescale::from_real(static_cast<double>(x.scale) / static_cast<double>(y.scale));
     if (mean) {
       int shift = 63 - __builtin_clzll(static_cast<unsigned long long>(count));
       shift = shift < 32 ? shift : 32;
@@ -53,14 +53,14 @@ struct inverse_sqrt {
   limits clamped{};
 
   QUERN_INLINE static constexpr inverse_sqrt make(affine x, affine y, limits l) {
-    return {x.zero_point, y.zero_point, rescale::quantize_multiplier(1.0 / (sqrt_of(static_cast<double>(x.scale)) * static_cast<double>(y.scale))), l};
+    return {x.zero_point, y.zero_point, Rescale::from_real(1.0 / (sqrt_of(static_cast<double>(x.scale)) * static_cast<double>(y.scale))), l};
   }
   QUERN_INLINE constexpr std::int32_t operator()(std::int32_t x) const noexcept {
     std::int32_t const v = x - src_zero_point;
     if (v <= 0) return v == 0 ? clamped.max : zero_point;
     auto const inverse = inverse_sqrt_multiplier(v, -1);
     std::int32_t const scaled = Rescale::apply(1, {inverse.multiplier, inverse.shift + 20});
-    return placed(Rescale::apply(scaled, {dst.multiplier, dst.shift - 20}), zero_point, clamped);
+    return placed(dst.shift < -11 ? 0 : Rescale::apply(scaled, {dst.multiplier, dst.shift - 20}), zero_point, clamped);  // 0 beyond 31 bits
   }
 };
 
@@ -70,11 +70,14 @@ struct l2_normalize {
   std::int32_t src_zero_point = 0;
 
   QUERN_INLINE constexpr void operator()(std::int8_t const* src, std::int8_t* dst, index_t n) const noexcept {
-    std::int32_t squares = 0;
+    std::int64_t squares = 0;
     for (index_t i = 0; i < n; ++i) squares += (src[i] - src_zero_point) * (src[i] - src_zero_point);
-    auto const inverse = inverse_sqrt_multiplier(squares, -1);
+    // Beyond int32, which TFLite's sum leaves at 33,026 codes, a quarter of the squares has half the root.
+    int halves = 0;
+    for (; squares > int32_max; squares /= 4) ++halves;
+    auto const inverse = inverse_sqrt_multiplier(static_cast<std::int32_t>(squares), -1);
     for (index_t i = 0; i < n; ++i)
-      dst[i] = saturate<s8>(Rescale::apply(src[i] - src_zero_point, {inverse.multiplier, inverse.shift + 7}));
+      dst[i] = saturate<s8>(Rescale::apply(src[i] - src_zero_point, {inverse.multiplier, inverse.shift + 7 - halves}));
   }
 };
 

@@ -25,7 +25,7 @@ struct softmax8 {
     double const cap = std::is_same_v<Rescale, rescale::gemmlowp_double> ? 2147483647.0 : 1073741823.0;
     double const scaled = static_cast<double>(beta) * static_cast<double>(src_scale) * 67108864.0;
     auto const m = rescale::quantize_multiplier(scaled < cap ? scaled : cap);
-    return {m, -static_cast<std::int32_t>(floor_of(ldexp_of(31.0 * 67108864.0, -m.shift)))};
+    return {m, -input_radius(31, 26, m.shift)};
   }
   /// @shapes  src, dst: n codes. Dst is std::int8_t or std::int16_t. @errors none.
   template <class Dst>
@@ -59,10 +59,11 @@ struct softmax8 {
     constexpr std::int32_t low = code_of_t<Dst>::min, high = code_of_t<Dst>::max;
     std::int32_t largest = -128;
     for (index_t i = 0; i < n; ++i) largest = src[i] > largest ? src[i] : largest;
-    std::int32_t sum = 0;  // Q12.19
-    for (index_t i = 0; i < n; ++i) sum += summand_of(src[i] - largest);
-    int const headroom = leading_zeros(static_cast<std::uint32_t>(sum)), bits_over_unit = 12 - headroom;
-    std::int32_t const scale = one_over_one_plus(static_cast<std::int32_t>((static_cast<std::uint32_t>(sum) << headroom) - (1u << 31)));
+    std::uint64_t wide = 0;  // Q13.19: 8191 codes may be the largest, more count as 2^13
+    for (index_t i = 0; i < n; ++i) wide += static_cast<std::uint32_t>(summand_of(src[i] - largest));
+    auto const sum = static_cast<std::uint32_t>(wide < 0xffffffffu ? wide : 0xffffffffu);
+    int const headroom = leading_zeros(sum), bits_over_unit = 12 - headroom;
+    std::int32_t const scale = one_over_one_plus(static_cast<std::int32_t>((sum << (headroom & 31)) - (1u << 31)));  // 32: n is 0
     int const shift = bits_over_unit + 31 - bits > 31 ? 31 : bits_over_unit + 31 - bits;
     std::int64_t const half = std::int64_t{1} << shift >> 1;
     for (index_t i = 0; i < n; ++i) {
@@ -81,7 +82,7 @@ struct softmax16 {
   interpolated_table exponential{}, reciprocal{};
 
   QUERN_INLINE static constexpr softmax16 make(float src_scale, float beta) {
-    return {rescale::quantize_multiplier(static_cast<double>(src_scale) * static_cast<double>(beta) / (10.0 / 65535.0)),
+    return {Rescale::from_real(static_cast<double>(src_scale) * static_cast<double>(beta) / (10.0 / 65535.0)),
             interpolated_table::make(10.0f / 65535.0f, 32767, 2.0f / 65535.0f, 0,
                                      [](float x) { return static_cast<float>(exp_of(static_cast<double>(x))); }),
             interpolated_table::make(1.0f / 65535.0f, -32768, 2.0f / 65535.0f, 0, [](float x) { return 1.0f / (1.0f + x); })};

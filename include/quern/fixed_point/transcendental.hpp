@@ -80,6 +80,13 @@ constexpr std::int32_t tanh(std::int32_t a, int integer_bits) noexcept {
   return a < 0 ? -t : t;
 }
 
+/// How far codes may be from the zero point before their product with multiplier * 2^shift leaves `most` (of `fraction_bits`): TFLite's
+/// CalculateInputRadius. Scales so small that no code is that far have the largest int32, where TFLite's conversion is undefined.
+constexpr std::int32_t input_radius(int most, int fraction_bits, int shift) noexcept {
+  double const radius = floor_of(ldexp_of(static_cast<double>(most), fraction_bits - shift));
+  return radius < 2147483647.0 ? static_cast<std::int32_t>(radius) : int32_max;
+}
+
 /// 1 / sqrt(v) as multiplier * 2^(-31 - right shift): {multiplier, right shift * reverse}. TFLite calls it with reverse = -1, so
 /// that the shift is a left one; v <= 1 gives {2^31 - 1, 0}. Five Newton steps in Q3.28.
 constexpr rescale::multiplier_shift inverse_sqrt_multiplier(std::int32_t v, int reverse = -1) noexcept {

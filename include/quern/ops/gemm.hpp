@@ -82,8 +82,8 @@ struct gemm_call {
     p.context = &context;
     p.sums = needs_row_sums(rhs, e);
     if (options.wide) {
-      // In words of 8-bit codes 2^31 / 2^16 products fit an int32, of int16 codes 2^31 / 2^22.
-      p.segment = sizeof(Lhs) == 2 ? 508 : 16384;
+      // In words of 8-bit codes 2^31 / 2^16 products fit an int32, of int16 codes 2^31 / 2^22. 4-bit codes lie eight k together.
+      p.segment = sizeof(Lhs) == 2 ? (p.nibbles ? 504 : 508) : 16384;
       p.wide_bytes = 8;
     }
     if constexpr (std::is_same_v<rescale, to_real>)

@@ -72,7 +72,8 @@ QUERN_INLINE void check_scale(float s, Words const&... what) {
 template <class T>
 void check_scales(char const* op, char const* what, one_or_each<float> const& v, T count) {
   if (!v.single() && v.stride == 1 && all_positive_finite(v.each, count)) return;
-  for (index_t i = 0; i < (v.single() ? 1 : count); ++i) check_scale(v[i], op, ": ", what, "[", i, "]");
+  for (index_t i = 0; i < (v.single() && count > 0 ? 1 : count); ++i)  // an empty list is right where there is nothing to scale
+    check_scale(v[i], op, ": ", what, "[", i, "]");
 }
 
 /// Refuses a depth at which an accumulator could leave int32: first by the types and zero points, then by the weights at hand.

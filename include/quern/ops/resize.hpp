@@ -41,7 +41,8 @@ constexpr bilinear_position bilinear_at(index_t o, index_t in, index_t out, resi
   // The rounded scale may carry the last outputs of a large magnification beyond the last pixel (2 to 110: 109 * 19 > 2 * 1024),
   // where TFLite reads what lies behind it.
   index_t const lower = at < 1024 ? 0 : at / 1024 < in - 1 ? at / 1024 : in - 1, upper = (at + 1023) / 1024;
-  return {at - 1024 * lower, lower, upper < in - 1 ? upper : in - 1};
+  index_t const fraction = at - 1024 * lower;
+  return {fraction < 1024 ? fraction : 1024, lower, upper < in - 1 ? upper : in - 1};
 }
 
 constexpr index_t nearest_at(index_t o, index_t in, index_t out, resize_options opt) noexcept {
