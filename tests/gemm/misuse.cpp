@@ -171,6 +171,29 @@ TEST_CASE("int16 activations and 4-bit weights in int64, deeper than a segment",
   });
 }
 
+TEST_CASE("a residual that is none, and batches of which one is none, are refused before anything is written", "[gemm][errors]") {
+  fixture f;
+  std::vector<std::int8_t> other(60, 1);
+  using stage = residual<std::int8_t, to_real>;
+  epilogue<to_real, stage> e{.residual = {.from = row_major(static_cast<std::int8_t const*>(other.data()), 6, 10), .zero_point = 200, .rescale = 1}};
+  refuses(f, errc::zero_point, "residual.zero_point is 200", [&] { gemm(f.x(), f.packed, f.y(), e); });
+  e.residual.zero_point = 0, e.residual.rescale = 0;
+  refuses(f, errc::scale, "residual.rescale is 0", [&] { gemm(f.x(), f.packed, f.y(), e); });
+  std::vector<std::int8_t> both(61, 1);
+  e.residual.rescale = 1, e.residual.from = row_major(static_cast<std::int8_t const*>(both.data()), 6, 10);
+  refuses(f, errc::overlap, "dst overlaps epilogue.residual", [&] { gemm(f.x(), f.packed, row_major(both.data() + 1, 6, 10), e); });
+  gemm(f.x(), f.packed, row_major(both.data(), 6, 10), e);  // the same, element for element
+  // The second right side does not fit int32, the first does.
+  std::vector<std::int8_t> rhs(2 * 140000, 0), lhs(140000, -128);
+  for (std::size_t i = 140000; i < rhs.size(); ++i) rhs[i] = -128;
+  std::vector<std::int32_t> y(2, 7);
+  refuses(f, errc::depth, "k is 140000", [&] {
+    gemm_batch(batch_view<std::int8_t>{row_major(lhs.data(), 1, 140000), 2, 0}, batch_view<std::int8_t>{row_major(rhs.data(), 140000, 1), 2, 140000},
+               batch_view<std::int32_t>{row_major(y.data(), 1, 1), 2, 1});
+  });
+  CHECK(y == std::vector<std::int32_t>(2, 7));
+}
+
 TEST_CASE("an empty list of scales scales nothing where there is nothing", "[gemm]") {
   std::vector<float> const none;
   std::vector<std::int8_t> const w(20 * 3, 1), x(20, 1);

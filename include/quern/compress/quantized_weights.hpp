@@ -96,12 +96,12 @@ inline scale_and_zero choose_group(vector_view<float const> w, weight_grid grid,
     float const scale = (high > -low ? high : -low) / static_cast<float>(grid.top());
     return {scale >= 1.1754944e-38f ? scale : 1.0f, 0.0f};
   }
-  float const scale = (high - low) / static_cast<float>(grid.top() - grid.bottom());
+  float const scale = static_cast<float>((static_cast<double>(high) - static_cast<double>(low)) / (grid.top() - grid.bottom()));  // high - low may be infinite
   if (!(scale >= 1.1754944e-38f)) return {1.0f, 0.0f};
   return {scale, static_cast<float>(grid.bottom()) - round_to::half_even::to_integral(low / scale)};
 }
 
-/// round(w / scale) + zero, half to even, kept within the grid.
+/// round(w / scale + zero), half to even, kept within the grid. (Zeros may be real numbers: hqq.)
 inline std::int8_t code_of_weight(float w, scale_and_zero s, weight_grid grid) noexcept {
   float const q = round_to::half_even::to_integral(w / s.scale + s.zero);
   float const bottom = static_cast<float>(grid.bottom()), top = static_cast<float>(grid.top());

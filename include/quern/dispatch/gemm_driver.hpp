@@ -291,12 +291,17 @@ struct gemm_tasks {
   index_t count() const noexcept { return down * across; }
 };
 
+/// A product of three sizes, which a plan may be asked for beyond 2^63.
+QUERN_INLINE constexpr double work_of(index_t m, index_t n, index_t k) noexcept {
+  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+}
+
 /// Rows first, since a block of lhs is copied by everyone who needs it; columns too where there are few rows. Up to three
 /// tasks a thread even out what the machine does besides, but not at the price of a thread that is done early: 512 rows are four
 /// tasks of 128 for two threads, not five of 96 and one of 32.
 inline gemm_tasks cut_gemm(gemm_problem const& p, executor_ref const& run, index_t tile_rows) noexcept {
   index_t const panels = (p.n + 15) / 16;
-  if (run.is_serial() || p.m * panels * p.k < 64 * 1024) return {p.m, panels, 1, 1};  // below some microseconds threads only cost
+  if (run.is_serial() || work_of(p.m, panels, p.k) < 64 * 1024) return {p.m, panels, 1, 1};  // below some microseconds threads only cost
   index_t const wanted = 3 * (run.threads > 0 ? run.threads : 8);
   index_t down = p.m / (2 * tile_rows), across = 1;
   if (down >= wanted) {
@@ -325,7 +330,7 @@ QUERN_DETAIL_KERNEL_FUNCTION kernel_choice kernels_for(gemm_problem const& p, un
 QUERN_DETAIL_KERNEL_FUNCTION kernel_choice kernels_for(gemm_problem const& p, unsigned allowed, int proven) noexcept {
 #if QUERN_X86_64
   if ((allowed & bit_of(isa::amx_int8)) != 0 && p.kind != 2 && p.k > 0) {
-    if (p.m > 16 && p.m * p.n * p.k >= 64 * 1024 && (p.segment == 0 || p.segment >= 128))
+    if (p.m > 16 && work_of(p.m, p.n, p.k) >= 64 * 1024 && (p.segment == 0 || p.segment >= 128))
       return {&kernel::amx_int8_kernels(), nullptr, "AMX: more than 16 rows, and work enough to configure tiles"};
   }
 #endif

@@ -341,12 +341,12 @@ inline void fold_group_tile(void const* context, quern::detail::tile_result cons
                             index_t wide_ld) {
   auto const& c = *static_cast<quern::detail::finish_context<Dst, E> const*>(context);
   auto const& d = c.columns;
-  auto const& scales = c.e->rescale.groups;
+  auto const& group_scales = c.e->rescale.groups;
   auto const& zeros = c.e->rescale.group_zero_points;
   index_t const k0 = segment * d.group, k = d.k - k0 < d.group ? d.k - k0 : d.group;
   for (index_t q = 0; q < t.cols; q += lanes) {
     index_t const j = t.col + q, live = t.cols - q < lanes ? t.cols - q : lanes;
-    f32s const scale = load_first(&scales(segment, j), live);
+    f32s const scale = load_first(&group_scales(segment, j), live);
     i32s const sums = load(d.sums + segment * d.columns + j);
     i32s rhs_zero = d.rhs_zero != nullptr ? load(d.rhs_zero + j) : broadcast(d.uniform_rhs_zero);
     if (zeros.rows > 0) rhs_zero = sub(load_first(&zeros(segment, j), live), broadcast(d.packed_offset));

@@ -81,9 +81,24 @@ void gemm_batch(batch_view<Lhs> lhs, batch_view<Rhs> rhs, batch_view<Dst> dst, E
   if (options.workspace.data != nullptr) fail(errc::argument, "gemm_batch: takes no workspace; leave gemm_options.workspace empty.");
   if (dst.count > 1 && dst.stride == 0 && !dst.first.empty())
     fail(errc::overlap, "gemm_batch: dst.stride is 0; every product needs a destination of its own.");
-  for (index_t i = 0; i < lhs.count; ++i)
-    if (lhs.first.cols != rhs.first.rows)
-      fail(errc::shape, "gemm_batch: lhs has ", lhs.first.cols, " columns, rhs ", rhs.first.rows, " rows; they must be equal.");
+  using code = std::remove_const_t<Rhs>;
+  if (lhs.count > 0 && lhs.first.cols != rhs.first.rows)
+    fail(errc::shape, "gemm_batch: lhs has ", lhs.first.cols, " columns, rhs ", rhs.first.rows, " rows; they must be equal.");
+  // Weights matter to the checks only where a product is deeper than any types and zero points allow: 2^31 / (255 * 255, 65535 * 255).
+  bool const deep = !options.wide && rhs.first.rows > (sizeof(lhs_type) == 2 ? 128 : 33025);
+  for (index_t i = 0; i < lhs.count; ++i) {
+    detail::check_pack_source<code>("gemm_batch", rhs[i], {});
+    if (deep) {
+      index_t const bytes = packed_size<code>(rhs.first.rows, rhs.first.cols);
+      detail::scratch const memory(bytes);
+      detail::check_gemm<lhs_type>(lhs[i], pack_into<code>(memory.data(), bytes, rhs[i]), dst[i], e, options);
+    } else {
+      packed_matrix_view<code> shape_only;
+      shape_only.blob = reinterpret_cast<unsigned char const*>(&shape_only);
+      shape_only.k_ = rhs.first.rows, shape_only.n_ = rhs.first.cols;
+      detail::check_gemm<lhs_type>(lhs[i], shape_only, dst[i], e, options);
+    }
+  }
   gemm_options one = options;
   one.executor = {};
   options.executor(lhs.count, [&](index_t i) { gemm(lhs[i], rhs[i], dst[i], e, one); });

@@ -151,6 +151,14 @@ void check_epilogue(char const* op, epilogue<R, S, T> const& e, index_t m, index
     auto const& f = e.residual.from;
     if (f.rows != m || f.cols != n) fail(errc::shape, op, ": epilogue.residual is ", f.rows, " x ", f.cols, ", dst ", m, " x ", n, "; they must be equal.");
     if (!f.empty() && f.data == nullptr) fail(errc::null, op, ": epilogue.residual is null, but ", m, " x ", n, ".");
+    if constexpr (std::is_integral_v<typename S::type>) {
+      using r = code_of_t<typename S::type>;
+      if (e.residual.zero_point < r::min || e.residual.zero_point > r::max)
+        fail(errc::zero_point, op, ": epilogue.residual.zero_point is ", e.residual.zero_point, "; it holds ", r::min, " to ", r::max, ".");
+    }
+    if constexpr (std::is_same_v<R, to_real>)
+      if (!is_finite(e.residual.rescale) || e.residual.rescale == 0)
+        fail(errc::scale, op, ": epilogue.residual.rescale is ", static_cast<double>(e.residual.rescale), "; it must be finite and not 0.");
   }
   if (e.accumulate && (!std::is_same_v<Dst, std::int32_t> || !std::is_same_v<R, no_rescale> || e.dst_zero_point != 0))
     fail(errc::argument, op, ": epilogue.accumulate is for an int32 dst without rescale and zero point.");
@@ -170,6 +178,12 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
   if (!dst.empty() && dst.data == nullptr) fail(errc::null, "gemm: dst is null, but ", m, " x ", n, ".");
   if (may_overlap(lhs, dst)) fail(errc::overlap, "gemm: dst overlaps lhs; rows are written while others are still read.");
   check_epilogue<Lhs, Rhs, Dst>("gemm", e, m, n);
+  if constexpr (S::present) {
+    auto const& f = e.residual.from;
+    bool const is_dst = static_cast<void const*>(f.data) == static_cast<void const*>(dst.data) && sizeof(*f.data) == sizeof(Dst) &&
+                        f.row_stride == dst.row_stride && f.col_stride == dst.col_stride;
+    if (!is_dst && may_overlap(f, dst)) fail(errc::overlap, "gemm: dst overlaps epilogue.residual; it may be the same, element for element, or apart.");
+  }
   using a = code_of_t<Lhs>;
   using b [[maybe_unused]] = code_of_t<Rhs>;
   bool grouped = false;
