@@ -7,6 +7,7 @@
 #include <quern/kernel/dot16.hpp>
 #include <quern/kernel/elementwise.hpp>
 #include <quern/kernel/pool.hpp>
+#include <quern/kernel/sums.hpp>
 #include <quern/kernel/table_lookup.hpp>
 #include <quern/kernel/vector_x86.hpp>
 
@@ -31,6 +32,9 @@ template float_dots_kernel choose_float_dots<true>(isa);
   template bool pool_row_of_vectors<true, T>(isa, pool_geometry const&, T const*, index_t, T*, T, T) noexcept;
 QUERN_DETAIL_POOLS(std::int8_t)
 QUERN_DETAIL_POOLS(std::uint8_t)
+template void add_line_of_vectors(isa, std::int8_t const*, index_t, bool, std::int32_t*) noexcept;
+template void add_line_of_vectors(isa, std::uint8_t const*, index_t, bool, std::int32_t*) noexcept;
+template void add_line_of_vectors(isa, std::int16_t const*, index_t, bool, std::int32_t*) noexcept;
 
 #if QUERN_COMPILED_KERNELS == 2  // these name types
 template <class Functions>

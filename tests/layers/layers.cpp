@@ -291,6 +291,41 @@ TEST_CASE("broadcasting, reductions and copies equal their definition", "[layers
   REQUIRE_THROWS_AS(binary(nd<std::int8_t const>(nullptr, s), nd(z.data(), small), nd(a.data(), s), f), error);
 }
 
+TEST_CASE("sums over long and short lines equal their definition", "[layers]") {
+  auto const check = [](auto zero, shape const& s) {
+    using T = decltype(zero);
+    std::mt19937 random(12);
+    std::vector<T> x(static_cast<std::size_t>(s.size()) + 1);
+    for (auto& v : x) v = random() % 3 == 0 ? code_of_t<T>::min : static_cast<T>(random());
+    auto const f = [](std::int32_t sum) { return sum; };
+    for (unsigned axes = 1; axes < 8; ++axes) {
+      shape const r = reduced_shape(s, axes);
+      std::vector<std::int32_t> expected(static_cast<std::size_t>(r.size())), y(expected.size());
+      int const turn[] = {2, 0, 1};
+      for (bool const turned : {false, true}) {  // turned: the lines have gaps
+        auto const src = turned ? transposed(nd<T const>(x.data() + 1, make_shape(s.dim[1], s.dim[2], s.dim[0])), turn) : nd<T const>(x.data() + 1, s);
+        reference::reduce<T>(src, axes, nd(expected.data(), r), f);
+        support::for_each_native_isa([&](isa i) {
+          INFO(name(i) << ", axes " << axes << ", " << s.dim[2] << " last");
+          std::fill(y.begin(), y.end(), 99);
+          reduce(src, axes, nd(y.data(), r), f);
+          REQUIRE(y == expected);
+        });
+      }
+    }
+  };
+  for (index_t const last : {1, 15, 16, 63, 64, 131})
+    for (index_t const middle : {1, 5}) {
+      check(std::int8_t{}, make_shape(3, middle, last));
+      check(std::uint8_t{}, make_shape(2, middle, last));
+      check(std::int16_t{}, make_shape(3, middle, last));
+    }
+  std::vector<std::int16_t> const most(1 << 17, -32768);  // wraps
+  std::int32_t sum = 0;
+  reduce(nd(most.data(), make_shape(most.size())), 1, nd(&sum, make_shape(1)), [](std::int32_t v) { return v; });
+  REQUIRE(sum == 0);
+}
+
 TEST_CASE("shapes and arenas are known at compile time", "[layers]") {
   STATIC_REQUIRE(output_shape(make_shape(1, 224, 224, 3), ohwi_shape(64, 7, 7, 3), {.stride = {2, 2}, .padding = same}) == make_shape(1, 112, 112, 64));
   STATIC_REQUIRE(depthwise_output_shape(make_shape(1, 96, 96, 1), {3, 3, 1}, 8, {.stride = {2, 2}, .padding = same}) == make_shape(1, 48, 48, 8));

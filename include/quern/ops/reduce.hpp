@@ -3,7 +3,9 @@
 
 #include "../core/buffer.hpp"
 #include "../core/shape.hpp"
+#include "../cpu/detect.hpp"
 #include "../fixed_point/normalize.hpp"
+#include "../kernel/sums.hpp"
 
 namespace quern {
 inline namespace QUERN_ABI {
@@ -14,7 +16,7 @@ inline namespace QUERN_ABI {
 /// @range   sums are exact to 2^31 / 128 codes (int8), 65,536 (int16); they wrap beyond, as TFLite's do.
 /// @errors  shape, null.
 template <class From, class Dst, class F>
-void reduce(nd_view<From> src, unsigned axes, nd_view<Dst> dst, F const& f) {
+void reduce(nd_view<From> src, unsigned axes, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
   if (src.extents.rank != dst.extents.rank) fail(errc::shape, "reduce: src has rank ", src.extents.rank, ", dst ", dst.extents.rank, "; reduced dimensions stay, with size 1.");
   for (int d = 0; d < src.extents.rank; ++d) {
     bool const gone = ((axes >> d) & 1) != 0;
@@ -29,17 +31,9 @@ void reduce(nd_view<From> src, unsigned axes, nd_view<Dst> dst, F const& f) {
   for (int d = 0; d < src.extents.rank; ++d)
     if (((axes >> d) & 1) != 0) total.stride[d] = 0;
   auto const walk = detail::runs<2>::of(src.extents, total, src);
+  isa const on = active_isa(max_isa);
   walk.for_each([&](index_t const* at) {
-    std::int32_t* const t = sums.data() + at[0];
-    From const* const s = src.data + at[1];
-    if (walk.step[0] == 0) {
-      std::uint32_t sum = 0;
-      for (index_t i = 0; i < walk.length; ++i) sum += static_cast<std::uint32_t>(static_cast<std::int32_t>(s[i * walk.step[1]]));
-      *t = static_cast<std::int32_t>(static_cast<std::uint32_t>(*t) + sum);
-    } else {
-      for (index_t i = 0; i < walk.length; ++i)
-        t[i * walk.step[0]] = static_cast<std::int32_t>(static_cast<std::uint32_t>(t[i * walk.step[0]]) + static_cast<std::uint32_t>(static_cast<std::int32_t>(s[i * walk.step[1]])));
-    }
+    detail::add_line(on, static_cast<std::remove_const_t<From> const*>(src.data + at[1]), walk.step[1], walk.length, sums.data() + at[0], walk.step[0]);
   });
   auto const finish = detail::runs<2>::of(dst.extents, dst, nd(sums.data(), dst.extents));
   finish.for_each([&](index_t const* at) {
