@@ -61,7 +61,7 @@ void add_line_of_vectors(isa i, T const* codes, index_t n, bool places, std::int
     if (i >= isa::avx2) return avx2::add_codes(codes, sums, n);
     return sse41::add_codes(codes, sums, n);
   }
-  std::int32_t const sum = i >= isa::avx512bw ? avx512bw::sum_of_codes(codes, n) : i >= isa::avx2 ? avx2::sum_of_codes(codes, n) : sse41::sum_of_codes(codes, n);
+  std::int32_t const sum = i >= isa::avx512bw ? avx512bw::sum_line(codes, n) : i >= isa::avx2 ? avx2::sum_line(codes, n) : sse41::sum_line(codes, n);
   *sums = wrap32(std::int64_t{*sums} + sum);
 }
 #endif

@@ -9,7 +9,7 @@ QUERN_NOINLINE void add_codes(T const* codes, std::int32_t* sums, index_t n) noe
 
 /// Four sums at once: an addition waits for the one before.
 template <class T>
-QUERN_NOINLINE std::int32_t sum_of_codes(T const* codes, index_t n) noexcept {
+QUERN_NOINLINE std::int32_t sum_line(T const* codes, index_t n) noexcept {
   i32s a = broadcast(0), b = a, c = a, d = a;
   index_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
