@@ -194,6 +194,13 @@ TEST_CASE("a residual that is none, and batches of which one is none, are refuse
   CHECK(y == std::vector<std::int32_t>(2, 7));
 }
 
+TEST_CASE("weights in groups of no k leave the bias", "[gemm]") {
+  std::vector<float> const w, x, bias = {1.5f, -2};
+  std::vector<float> y(6);
+  dynamic_linear(row_major(x.data(), 3, 0), quantize_linear_weights(row_major(w.data(), 0, 2), view(bias), {.group = 8}), row_major(y.data(), 3, 2));
+  CHECK(y == std::vector<float>{1.5f, -2, 1.5f, -2, 1.5f, -2});
+}
+
 TEST_CASE("an empty list of scales scales nothing where there is nothing", "[gemm]") {
   std::vector<float> const none;
   std::vector<std::int8_t> const w(20 * 3, 1), x(20, 1);

@@ -87,7 +87,7 @@ struct gemm_call {
       p.wide_bytes = 8;
     }
     if constexpr (std::is_same_v<rescale, to_real>)
-      if (rhs.group() > 0) {
+      if (rhs.group() > 0 && rhs.k() > 0) {  // of no k there are no groups
         p.segment = rhs.group();
         p.wide_bytes = 4;
       }
