@@ -43,6 +43,7 @@ void fill(nd_view<T> dst, T value) {
 template <class T>
 void pad_tensor(non_deduced<nd_view<T const>> src, index_t const* before, T value, nd_view<T> dst) {
   if (src.extents.rank != dst.extents.rank) fail(errc::shape, "pad: src has rank ", src.extents.rank, ", dst ", dst.extents.rank, "; they must be equal.");
+  if (src.size() > 0 && src.data == nullptr) fail(errc::null, "pad: src is null.");  // before dst is filled
   nd_view<T> inner = dst;
   for (int d = 0; d < dst.extents.rank; ++d) inner = sliced(inner, d, before[d], src.extents.dim[d]);
   fill(dst, value);
