@@ -25,6 +25,8 @@ struct dequantize_task {
   index_t row_scale;
   bool in_place;   ///< dst is src: no element may be read again after it was written
   bool streaming;  ///< dst is written past the caches
+  bool unchecked = false;  ///< scales and zero points are looked at first: one of each for every row, or every column
+  zero_point_limits zero_limits{};
 };
 
 }  // namespace quern::detail
@@ -38,16 +40,16 @@ namespace detail {
 inline namespace QUERN_ABI {
 
 template <class Src, class Dst>
-QUERN_INLINE void dequantize_rows(dequantize_task<Src, Dst> const& t, isa cap) {
+QUERN_INLINE bool dequantize_rows(dequantize_task<Src, Dst> const& t, isa cap) {
   QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_rows(t))
 }
 template <class Src, class Dst>
-QUERN_INLINE void dequantize_columns(dequantize_task<Src, Dst> const& t, isa cap) {
+QUERN_INLINE bool dequantize_columns(dequantize_task<Src, Dst> const& t, isa cap) {
   QUERN_DETAIL_BEST((is_compiled_dequantize<Src, Dst>), cap, dequantize_columns(t))
 }
 template <class Src, class Dst>
-QUERN_INLINE void dequantize_rectangle(dequantize_task<Src, Dst> const& t, bool columns, isa cap) {
-  columns ? dequantize_columns(t, cap) : dequantize_rows(t, cap);
+QUERN_INLINE bool dequantize_rectangle(dequantize_task<Src, Dst> const& t, bool columns, isa cap) {
+  return columns ? dequantize_columns(t, cap) : dequantize_rows(t, cap);
 }
 
 template <class Dst>
@@ -61,15 +63,18 @@ struct part_dequantizer {
   params_view p;
   isa cap;
   bool large, in_place;
+  bool unchecked = false;
+  zero_point_limits zero_limits{};
   part_shape kept{};  ///< the columns that the arrays hold the scales of
   alignas(64) float scales[most_columns];
   alignas(64) std::int32_t zeros[most_columns];
 
   QUERN_INLINE part_dequantizer(params_view p_, index_t all, bool in_place_, isa cap_)
       : p(p_), cap(cap_), large(leaves_caches<Dst>(all)), in_place(in_place_) {}
-  QUERN_INLINE void operator()(Src const* src, Dst* dst, part_shape const& s) {
-    dequantize_task<Src, Dst> t{src, dst, s.rows, s.cols, s.src_stride, s.dst_stride, scales, zeros, 0, in_place,
-                                large && s.rows * s.cols > most_columns};
+  /// False where `unchecked` is set and the params are wrong.
+  QUERN_INLINE bool operator()(Src const* src, Dst* dst, part_shape const& s) {
+    dequantize_task<Src, Dst> t{src, dst, s.rows, s.cols, s.src_stride, s.dst_stride, scales, p.zero_points == nullptr ? nullptr : zeros, 0,
+                                in_place, large && s.rows * s.cols > most_columns, unchecked, zero_limits};
     if (s.col_scale == 0) {
       t.scales = p.scales + s.scale;
       t.zeros = p.zero_points == nullptr ? nullptr : p.zero_points + s.scale;
@@ -83,11 +88,11 @@ struct part_dequantizer {
       kept = s;
       for (index_t j = 0, k = 0; j < s.cols; ++j) {
         scales[j] = p.scale(s.scale + k * s.col_scale);
-        zeros[j] = p.zero_point(s.scale + k * s.col_scale);
+        if (p.zero_points != nullptr) zeros[j] = p.zero_point(s.scale + k * s.col_scale);
         if (++k == s.period) k = 0;
       }
     }
-    dequantize_rectangle(t, true, cap);
+    return dequantize_rectangle(t, true, cap);
   }
 };
 
@@ -130,17 +135,23 @@ QUERN_INLINE void dequantize(Src src, Params const& params, Dst dst, convert_opt
       std::int32_t const zero_point = p.zero_point(0);
       if (scale > 0.0f && is_finite(scale) && scheme_type::valid_scale(scale) && zero_point >= q_min && zero_point <= q_max &&
           (!scheme_type::fixed_zero_point || zero_point == scheme_type::q_middle)) [[likely]]
-        return detail::dequantize_rectangle(
+        return void(detail::dequantize_rectangle(
             detail::dequantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = 1, .cols = n, .src_stride = n,
                                                         .dst_stride = n, .scales = p.scales, .zeros = p.zero_points, .row_scale = 0,
                                                         .in_place = false, .streaming = detail::leaves_caches<dst_type>(n)},
-            false, options.max_isa);
+            false, options.max_isa));
     }
   } else {
     detail::part_shape const s = detail::one_part_of<typename scheme_type::granularity>(src, dst);
     if (s.rows > 0) {
-      check_params<scheme_type>(p, s.col_scale != 0 ? s.cols : s.rows, "dequantize");
-      return detail::part_dequantizer<src_type, dst_type>(p, s.rows * s.cols, false, options.max_isa)(src.data, dst.data, s);
+      index_t const count = s.col_scale != 0 ? s.period : s.rows;
+      bool const unchecked = detail::kernel_may_check<scheme_type>(p, count);
+      if (!unchecked) check_params<scheme_type>(p, count, "dequantize");
+      detail::part_dequantizer<src_type, dst_type> part(p, s.rows * s.cols, false, options.max_isa);
+      part.unchecked = unchecked, part.zero_limits = detail::zero_limits_of<scheme_type>;
+      if (!part(src.data, dst.data, s)) [[unlikely]]
+        check_params<scheme_type>(p, count, "dequantize");
+      return;
     }
   }
   detail::any_view<src_type const> const from = detail::any_const(detail::any_of(src));

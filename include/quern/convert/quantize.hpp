@@ -149,14 +149,21 @@ QUERN_INLINE conversion_counts quantize_views(Src src, Params const& params, Dst
     params_view const p = params.view();
     part_shape const s = one_part_of<typename scheme_type::granularity>(src, dst);
     if (s.rows > 0) {
-      check_params<scheme_type>(p, s.col_scale != 0 ? s.cols : s.rows, "quantize");
-      return quantize_rectangle<Form>(
+      // The kernel looks at scales and zero points itself, and finds a mistake before it writes anything; the sentence about it is made here.
+      index_t const count = s.col_scale != 0 ? s.period : s.rows;
+      bool const unchecked = kernel_may_check<scheme_type>(p, count);
+      if (!unchecked) check_params<scheme_type>(p, count, "quantize");
+      conversion_counts const counts = quantize_rectangle<Form>(
           quantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = s.rows, .cols = s.cols,
                                                     .src_stride = s.src_stride, .dst_stride = s.dst_stride, .scales = p.scales,
                                                     .zero_points = p.zero_points, .row_scale = s.row_scale, .col_scale = s.col_scale,
                                                     .period = s.period, .q_min = q_min, .q_max = q_max, .in_place = false,
-                                                    .first_index = 0, .row_index = s.cols, .col_index = 1, .far = far},
+                                                    .first_index = 0, .row_index = s.cols, .col_index = 1, .unchecked = unchecked,
+                                                    .zero_limits = zero_limits_of<scheme_type>, .far = far},
           options.rounding, options.max_isa);
+      if (counts.saturated < 0) [[unlikely]]
+        check_params<scheme_type>(p, count, "quantize");
+      return counts;
     }
   }
   return quantize_any<Form, scheme_type, src_type>(src, params.view(), dst, options.rounding, options.max_isa, far);

@@ -123,24 +123,50 @@ QUERN_INLINE V low_part(V scale, V inverse) {
   else
     return scale;
 }
-/// Where `Form` may be done as scaled() does it for a code of `bits` <= 16 bits and every finite x: in two steps where S modulo 2^t is 0
-/// or at least 8 away from it, and 2^-60 <= scale < 2^61, so that nothing over- or underflows where |x / scale| is near a threshold.
-/// Only the order against 0 looks at smaller quotients; for scales up to 1 those do not vanish.
+/// Where `Form` may be done as scaled() does it for a code of `bits` <= 16 bits and every finite x. Reciprocals: of a normal scale, whose
+/// inverse is finite. Two steps: S modulo 2^t is 0 or at least 8 away from it, and 2^-60 <= scale < 2^61, so that nothing over- or
+/// underflows where |x / scale| is near a threshold. Only the order against 0 looks at smaller quotients; for scales up to 1 those do
+/// not vanish. Told from the bits of the scales: their least, their greatest and their least distance of all are enough for all.
 template <class Form, class Rounding>
-QUERN_INLINE_BODY mask may_be_scaled(f32s scale, [[maybe_unused]] f32s inverse, [[maybe_unused]] int bits) {
-  if constexpr (!std::is_same_v<Form, divide>) {
-    return less(inverse, broadcast(__builtin_inff()));  // 0 times the infinite inverse of a tiny scale is NaN
-  } else if constexpr (has_fma) {
-    std::int32_t const modulus = bits <= 8 ? 1 << 16 : 1 << 8;
-    std::int32_t const most = quern::detail::rounds_at_integers<Rounding> ? 0x3f800000 : 0x5dffffff;  // 1, or the last below 2^61
-    i32s const b = as_i32(scale), rest = bit_and(b, broadcast(modulus - 1));
-    mask const in_range = mask_and(less(broadcast(std::int32_t{0x217fffff}), b), less(b, broadcast(most + 1)));  // from 2^-60
-    mask const away = mask_and(less(broadcast(std::int32_t{7}), rest), less(rest, broadcast(modulus - 7)));
-    return mask_and(in_range, mask_or(equal(rest, broadcast(std::int32_t{0})), away));
-  } else {
-    return equal(scale, scale);
+struct fast_scales {
+  static constexpr bool in_two_steps = std::is_same_v<Form, divide> && has_fma, always = std::is_same_v<Form, divide> && !has_fma;
+  static constexpr std::int32_t least = always ? quern::detail::least_scale_bits : in_two_steps ? 0x21800000 : 0x00800000;  // 2^-60, normal
+  static constexpr std::int32_t most = !in_two_steps                                   ? quern::detail::most_scale_bits
+                                       : quern::detail::rounds_at_integers<Rounding> ? 0x3f800000    // 1
+                                                                                       : 0x5dffffff;  // the last below 2^61
+  /// |S modulo 2^t| - 1, unsigned, so that 0 is far away; in the upper bits of a word, less 2^31 to be compared as signed.
+  QUERN_INLINE static i32s distance(i32s scale, int bits) {
+    int const shift = bits <= 8 ? 16 : 24;
+    return add(abs(shift_left(scale, broadcast(std::int32_t{shift}))), broadcast(0x7fffffff - ((1 << shift) - 1)));
   }
-}
+  QUERN_INLINE static std::int32_t least_distance(int bits) { return -0x7fffffff - 1 + 7 * (1 << (bits <= 8 ? 16 : 24)); }
+  QUERN_INLINE_BODY static mask of(f32s scale, [[maybe_unused]] int bits) {
+    i32s const b = as_i32(scale);
+    mask const in_range = mask_and(less(broadcast(least - 1), b), less(b, broadcast(most + 1)));
+    if constexpr (in_two_steps)
+      return mask_and(in_range, less(broadcast(least_distance(bits) - 1), distance(b, bits)));
+    else
+      return in_range;
+  }
+  /// Whether all of n >= 1 are, and then they are also valid. One addition makes least .. most the lowest integers.
+  struct seen {
+    i32s worst, nearest;
+    QUERN_INLINE void look_at(f32s scale, [[maybe_unused]] int bits) {
+      worst = max(worst, add(as_i32(scale), broadcast(0x7fffffff - (least - 1))));
+      if constexpr (in_two_steps) nearest = min(nearest, distance(as_i32(scale), bits));
+    }
+  };
+  QUERN_INLINE_BODY static bool all(float const* scales, index_t n, [[maybe_unused]] int bits) {
+    seen s{broadcast(std::int32_t{-0x7fffffff - 1}), broadcast(std::int32_t{0x7fffffff})};
+    s.look_at(load_up_to(scales, n), bits);
+    index_t j = lanes;
+    for (; j + 2 * lanes <= n; j += 2 * lanes) s.look_at(load(scales + j), bits), s.look_at(load(scales + j + lanes), bits);
+    for (; j < n; j += lanes) s.look_at(load(scales + (j + lanes <= n ? j : n - lanes)), bits);
+    mask wrong = less(broadcast(-0x7fffffff - 1 + (most - least)), s.worst);
+    if constexpr (in_two_steps) wrong = mask_or(wrong, less(s.nearest, broadcast(least_distance(bits))));
+    return !any(wrong);
+  }
+};
 
 /// Vector k of a block: where Each has its own, those at p; else the first one in all lanes.
 template <bool Each, class T>
@@ -149,6 +175,28 @@ QUERN_INLINE auto of_block(T const* p, int k) {
     return load(p + k * lanes);
   else
     return broadcast(*p);
+}
+
+/// `lanes` scales, inverted. Two steps need no more than an inverse of which `low` says how far it is off: where there is an estimate one
+/// step of Newton's method leaves (1 + 2^-4) 2^-24 of it (docs/division.md), and takes the multipliers two thirds as long as the divider.
+/// A reciprocal has to be correctly rounded: the same twice would be, but for one mantissa.
+template <class Form, class V>
+QUERN_INLINE void invert(V scale, float* inverses, float* lows) {
+  if constexpr (std::is_same_v<Form, divide> && requires { inverse_estimate(scale); }) {
+    V const one = broadcast(1.0f), minus = sub(broadcast(0.0f), scale), y = inverse_estimate(scale);
+    V const inverse = fma(y, fma(minus, y, one), y);
+    store(inverses, inverse);
+    store(lows, mul(fma(minus, inverse, one), inverse));
+  } else {
+    V const inverse = div(broadcast(1.0f), scale);
+    store(inverses, inverse);
+    if constexpr (std::is_same_v<Form, divide>) store(lows, low_part(scale, inverse));
+  }
+}
+/// Those of a block. A division is started as long as this before the inverse is used that nothing waits for it.
+template <class Form>
+QUERN_INLINE void invert_block(float const* scales, float* inverses, float* lows) {
+  for (index_t k = 0; k < block; k += lanes) invert<Form>(load(scales + k), inverses + k, lows + k);
 }
 
 /// What makes steps of a block of elements: one scale for all of them, or Each its own. (Loops over the four vectors of a block are
@@ -173,6 +221,15 @@ struct block_scales {
   QUERN_INLINE_BODY block_scales(f32s i, f32s l, std::int32_t z)
     requires(!Each)
       : inverse{i}, low{l}, zero{broadcast(z)} {}
+  /// With zero points as they are; null: all 0.
+  QUERN_INLINE_BODY block_scales(float const* i, float const* l, std::int32_t const* z, index_t at, std::int32_t q_min)
+    requires Each
+      : inverse{load(i), load(i + lanes), load(i + 2 * lanes), load(i + 3 * lanes)},
+        low{load(l), load(l + lanes), load(l + 2 * lanes), load(l + 3 * lanes)},
+        zero{shift_of(z, at, q_min), shift_of(z, at + lanes, q_min), shift_of(z, at + 2 * lanes, q_min), shift_of(z, at + 3 * lanes, q_min)} {}
+  QUERN_INLINE static i32s shift_of(std::int32_t const* z, index_t at, std::int32_t q_min) {
+    return z == nullptr ? broadcast(-q_min) : sub(load(z + at), broadcast(q_min));
+  }
   template <class Src>
   QUERN_INLINE_BODY i32s steps(Src const* src, int k) const {
     return to_i32(scaled<Form>(load(src + k * lanes), inverse[Each ? k : 0], low[Each ? k : 0]), Rounding{});
@@ -283,16 +340,27 @@ QUERN_INLINE_BODY bool pack_blocks(Src const* src, Dst* dst, index_t count, inde
 }
 
 /// `rows` lines of n >= block elements with a scale each, looked at together: what a line of some hundred elements costs besides
-/// its elements would be a third of it. The last block of a line ends with it.
+/// its elements would be a third of it. The last block of a line ends with it. Scales are inverted `lanes` at a time, behind the lines
+/// before. Zero points may be null.
+inline constexpr index_t most_short_rows = 4096 / block;
 template <class Form, class Rounding, bool Centered, bool Rare, class Src, class Dst>
-QUERN_NOINLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride, float const* inverses,
-                            float const* lows, std::int32_t const* zeros, std::int32_t q_min, std::int32_t q_max, bool narrow,
-                            bool streaming) {
+QUERN_NOINLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride, float const* scales,
+                            std::int32_t const* zero_points, std::int32_t q_min, std::int32_t q_max, bool narrow, bool streaming) {
   words seen = broadcast_word(0);
   index_t const last = n - block;
+  alignas(64) float inverses[most_short_rows], lows[most_short_rows];
+  alignas(64) std::int32_t zeros[most_short_rows];
+  std::int32_t const centered = -q_min;
+  invert<Form>(load_up_to(scales, rows), inverses, lows);
+  if constexpr (!Centered)
+    for (index_t r = 0; r < rows; r += lanes)
+      store(zeros + r, zero_points == nullptr ? broadcast(centered) : sub(load_up_to(zero_points + r, rows - r), broadcast(q_min)));
+  index_t next = lanes;  // of which the inverse is to be made
   for (index_t r = 0; r < rows; ++r, src += src_stride, dst += dst_stride) {
-    block_scales<Form, Rounding, false> const s(inverses + r, lows + r, zeros + r);
-    block_codes<Dst> const codes(zeros[r], q_min);
+    if (r == next - lanes && next < rows) invert<Form>(load_up_to(scales + next, rows - next), inverses + next, lows + next), next += lanes;
+    std::int32_t const* const zero = Centered ? &centered : zeros + r;
+    block_scales<Form, Rounding, false> const s(inverses + r, std::is_same_v<Form, divide> ? lows + r : inverses + r, zero);
+    block_codes<Dst> const codes(*zero, q_min);
     for (index_t j = 0; j < n; j += block) {
       index_t const at = j < last ? j : last;
       codes.template pack<Centered, Rare>(src + at, dst + at, s, narrow, streaming && at == j, seen);
@@ -301,26 +369,43 @@ QUERN_NOINLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n,
   return any_outside(seen, forbidden_bits(q_min, q_max, Rare && narrow));
 }
 
-/// Rows of `blocks` blocks with a scale for each column, one row after the other: the CPU foresees what lies side by side, and past the caches
-/// two rows in turn go at half of the speed. `zero_words`: zero_point - q_min, packed, in the private order.
+/// Rows that share what a strip of columns is scaled by, while it is in registers: `together` of them, `apart` rows from one to the next; then
+/// the same one row further down, `turns` times.
+struct row_set {
+  index_t together, apart, turns;
+};
+/// The scales of columns: inverses and what these leave out are `ready`, or are made from one strip to the next.
+struct column_scales {
+  float const* scales;
+  float *inverses, *lows;
+  bool ready;
+};
+/// Strips of a block of columns, with a scale for each column.
 template <class Form, class Rounding, bool Centered, bool Rare, class Src, class Dst>
-QUERN_NOINLINE bool pack_columns(Src const* src, Dst* dst, index_t rows, index_t blocks, index_t src_stride, index_t dst_stride,
-                                 float const* inverses, float const* lows, std::int32_t const* zeros, std::int16_t const* zero_words,
-                                 std::int32_t q_min, std::int32_t q_max, bool narrow, bool streaming) {
+QUERN_NOINLINE bool pack_columns(Src const* src, Dst* dst, row_set const& rows, index_t n, index_t src_stride, index_t dst_stride, column_scales const& all,
+                                 std::int32_t const* zeros, std::int32_t q_min, std::int32_t q_max, bool narrow, bool streaming) {
+  float const* const scales = all.scales;
+  float *const inverses = all.inverses, *const lows = std::is_same_v<Form, divide> ? all.lows : inverses;
+  index_t const src_step = rows.apart * src_stride, dst_step = rows.apart * dst_stride;
+  index_t inverted = n;
+  if (!all.ready) invert_block<Form>(scales, inverses, lows), inverted = block;
+  bool outside = false;
   words seen = broadcast_word(0);
-  block_codes<Dst> const centered(-q_min, q_min);
-  index_t const n = blocks * block;
-  for (index_t r = 0; r < rows; ++r, src += src_stride, dst += dst_stride)
+  for (index_t r = 0; r < rows.turns; ++r, src += src_stride, dst += dst_stride)
     for (index_t j = 0; j < n; j += block) {
-      block_scales<Form, Rounding, true> const s(inverses + j, lows + j, zeros + j);
-      if constexpr (Centered) {
-        centered.template pack<true, Rare>(src + j, dst + j, s, narrow, streaming, seen);
+      block_scales<Form, Rounding, true> const s(inverses + j, lows + j, Centered ? nullptr : zeros, j, q_min);
+      if (inverted < n) invert_block<Form>(scales + inverted, inverses + inverted, lows + inverted), inverted += block;
+      if constexpr (sizeof(Dst) == 1) {
+        block_codes<Dst> const codes(s, q_min);
+        Src const* from = src + j;
+        Dst* to = dst + j;
+        for (index_t k = 0; k < rows.together; ++k, from += src_step, to += dst_step)
+          codes.template pack<Centered, Rare>(from, to, s, narrow, streaming, seen);
       } else {
-        block_codes<Dst> const codes(load_private(zero_words + j), load_private(zero_words + j + 2 * lanes), q_min);
-        codes.template pack<false, Rare>(src + j, dst + j, s, narrow, streaming, seen);
+        outside |= pack_blocks<Centered, Rare>(src + j, dst + j, rows.together, src_step, dst_step, s, q_min, q_max, narrow, streaming);
       }
     }
-  return any_outside(seen, forbidden_bits(q_min, q_max, Rare && narrow));
+  return outside || any_outside(seen, forbidden_bits(q_min, q_max, Rare && narrow));
 }
 
 /// pack_blocks for codes of a byte that may saturate: they do, and are counted.
@@ -389,6 +474,34 @@ QUERN_NOINLINE conversion_counts quantize_counted(Src const* src, Dst* dst, inde
     return {found.outside, 0};
   if (far != nullptr) *far = true;
   return saturate_blocks(src, dst, count, src_step, dst_step, block_scales<Form, Rounding, Each>(inverses, lows, zeros), q_min, q_max);
+}
+
+/// Strips of columns that may saturate.
+template <class Form, class Rounding, class Src, class Dst>
+QUERN_NOINLINE conversion_counts count_columns(Src const* src, Dst* dst, row_set const& rows, index_t n, index_t src_stride, index_t dst_stride,
+                                               float const* scales, std::int32_t const* zeros, std::int32_t q_min, std::int32_t q_max,
+                                               bool past_caches, bool* far) {
+  index_t outer = rows.together, inner = rows.turns, outer_step = rows.apart, inner_step = 1;
+  if (inner == 1) inner = outer, inner_step = outer_step, outer = 1;
+  conversion_counts counts;
+  for (index_t j = 0; j < n; j += block)
+    for (index_t k = 0; k < outer; ++k) {
+      alignas(64) float inverses[block], lows[block];
+      invert_block<Form>(scales + j, inverses, lows);
+      float const *const inverse = inverses, *const low = std::is_same_v<Form, divide> ? lows : inverses;
+      block_scales<Form, Rounding, true> const s(inverse, low, zeros, j, q_min);
+      Src const* const from = src + k * outer_step * src_stride + j;
+      Dst* const to = dst + k * outer_step * dst_stride + j;
+      counted_blocks const found = count_blocks(from, to, inner, inner_step * src_stride, inner_step * dst_stride, s, q_min, q_max, past_caches);
+      if (!found.far) [[likely]] {
+        counts.saturated += found.outside;
+        continue;
+      }
+      if (far != nullptr) *far = true;
+      counts += saturate_blocks(from, to, inner, inner_step * src_stride, inner_step * dst_stride,
+                                block_scales<Form, Rounding, true>(inverse, low, zeros, j, q_min), q_min, q_max);
+    }
+  return counts;
 }
 
 /// A line of n >= block elements goes in pieces of whole blocks: `count` of them at `at`, after which `next` elements are done. One
@@ -475,7 +588,7 @@ QUERN_NOINLINE conversion_counts quantize_row(quern::detail::quantize_task<Src, 
   f32s const scale = broadcast(t.scales[row * t.row_scale]), inverse = div(broadcast(1.0f), scale);
   f32s const low = std::is_same_v<Form, divide> ? low_part(scale, inverse) : inverse;
   index_t const n = t.cols;
-  if (any(mask_not(may_be_scaled<Form, Rounding>(scale, inverse, span.bits)))) [[unlikely]]
+  if (any(mask_not(fast_scales<Form, Rounding>::of(scale, span.bits)))) [[unlikely]]
     return quantize_row_plainly<Form>(t, row, 0, n, rounding);
   std::int32_t const zero_point = t.zero_points == nullptr ? 0 : t.zero_points[row * t.row_scale];
   block_scales<Form, Rounding, false> const s(inverse, low, zero_point - q_min);
@@ -501,62 +614,57 @@ QUERN_NOINLINE conversion_counts quantize_row(quern::detail::quantize_task<Src, 
   return counts;
 }
 
-/// Rows of some hundred elements, up to `lanes` of them together.
+/// Rows of some hundred elements, some of them together.
 template <class Form, class Src, class Dst, class Rounding>
 QUERN_NOINLINE conversion_counts quantize_short_rows(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding, bool streaming) {
   std::int32_t const q_min = t.q_min, q_max = t.q_max;
   quern::detail::code_span const span(q_min, q_max);
   bool const aligned = ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride)) & 63) == 0;
   bool const past_caches = streaming && aligned, rare = past_caches || span.narrow;
-  index_t const n = t.cols, whole = n / block * block;
+  index_t const n = t.cols, whole = n / block * block, together = most_piece / n < lanes ? lanes : most_piece / n;
+  alignas(64) float copied[most_short_rows];
+  alignas(64) std::int32_t copied_zeros[most_short_rows];
   bool expects = false;
   conversion_counts counts;
-  for (index_t first_row = 0; first_row < t.rows; first_row += lanes) {
-    index_t const rows = t.rows - first_row < lanes ? t.rows - first_row : lanes;
-    float inverses[lanes], lows[lanes];
-    std::int32_t zeros[lanes];
-    f32s scales = broadcast(t.scales[first_row * t.row_scale]);
-    if (rows > 1 && t.row_scale == 1) {
-      scales = rows == lanes ? load(t.scales + first_row) : select(first_lanes(rows), load_first(t.scales + first_row, rows), scales);
-    } else if (rows > 1) {
-      store(static_cast<float*>(inverses), scales);
-      for (index_t r = 1; r < rows; ++r) inverses[r] = t.scales[(first_row + r) * t.row_scale];
-      scales = load(static_cast<float const*>(inverses));
+  for (index_t first_row = 0; first_row < t.rows; first_row += together) {
+    index_t const rows = t.rows - first_row < together ? t.rows - first_row : together;
+    float const* scales = t.scales + first_row * t.row_scale;
+    std::int32_t const* zeros = t.zero_points == nullptr ? nullptr : t.zero_points + first_row * t.row_scale;
+    if (t.row_scale != 1) {
+      for (index_t r = 0; r < rows; ++r) {
+        copied[r] = scales[r * t.row_scale];
+        if (zeros != nullptr) copied_zeros[r] = zeros[r * t.row_scale];
+      }
+      scales = copied;
+      if (zeros != nullptr) zeros = copied_zeros;
     }
-    f32s const inverse = div(broadcast(1.0f), scales);
-    store(static_cast<float*>(inverses), inverse);
-    store(static_cast<float*>(lows), std::is_same_v<Form, divide> ? low_part(scales, inverse) : inverse);
-    unsigned const fast_rows = lane_bits(may_be_scaled<Form, Rounding>(scales, inverse, span.bits));
-    std::int32_t shifts = 0;  // whether any zero point is not 0
-    for (index_t r = 0; r < rows; ++r) {
-      std::int32_t const zero_point = t.zero_points == nullptr ? 0 : t.zero_points[(first_row + r) * t.row_scale];
-      zeros[r] = zero_point - q_min;
-      shifts |= zero_point;
-    }
-    bool const centered = std::is_same_v<Dst, std::int8_t> && shifts == 0;
     Src const* const src = t.src + first_row * t.src_stride;
     Dst* const dst = t.dst + first_row * t.dst_stride;
-    if (fast_rows == (2u << (rows - 1)) - 1u && !expects) {
+    if (!expects && fast_scales<Form, Rounding>::all(scales, rows, span.bits)) {
       bool outside;
       if (rare)
-        outside = pack_rows<Form, Rounding, false, true>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros, q_min, q_max,
-                                                         span.narrow, past_caches);
-      else if (centered)
-        outside = pack_rows<Form, Rounding, true, false>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros, q_min, q_max,
-                                                         false, false);
+        outside = pack_rows<Form, Rounding, false, true>(src, dst, rows, n, t.src_stride, t.dst_stride, scales, zeros, q_min, q_max, span.narrow,
+                                                         past_caches);
+      else if (std::is_same_v<Dst, std::int8_t> && (zeros == nullptr || range_of_zeros(zeros, rows).within(0, 0)))
+        outside = pack_rows<Form, Rounding, true, false>(src, dst, rows, n, t.src_stride, t.dst_stride, scales, zeros, q_min, q_max, false, false);
       else
-        outside = pack_rows<Form, Rounding, false, false>(src, dst, rows, n, t.src_stride, t.dst_stride, inverses, lows, zeros, q_min, q_max,
-                                                          false, false);
+        outside = pack_rows<Form, Rounding, false, false>(src, dst, rows, n, t.src_stride, t.dst_stride, scales, zeros, q_min, q_max, false, false);
       if (!outside) [[likely]]
         continue;
     }
     conversion_counts found;
     for (index_t r = 0; r < rows; ++r) {
-      bool const fast = ((fast_rows >> r) & 1) != 0;
-      if (fast)
+      f32s const scale = broadcast(scales[r]), inverse = div(broadcast(1.0f), scale);
+      bool const fast = !any(mask_not(fast_scales<Form, Rounding>::of(scale, span.bits)));
+      if (fast) {
+        float inverses[lanes], lows[lanes];
+        store(static_cast<float*>(inverses), inverse);
+        store(static_cast<float*>(lows), std::is_same_v<Form, divide> ? low_part(scale, inverse) : inverse);
+        std::int32_t const zero = (zeros == nullptr ? 0 : zeros[r]) - q_min;
         found += quantize_counted<Form, Rounding, false>(src + r * t.src_stride, dst + r * t.dst_stride, whole / block, block, block,
-                                                         static_cast<float const*>(inverses) + r, static_cast<float const*>(lows) + r,
-                                                         static_cast<std::int32_t const*>(zeros) + r, q_min, q_max, past_caches, t.far);
+                                                         static_cast<float const*>(inverses), static_cast<float const*>(lows), &zero, q_min,
+                                                         q_max, past_caches, t.far);
+      }
       index_t const done = fast ? whole : 0;
       if (done < n) found += quantize_row_plainly<Form>(t, first_row + r, done, n - done, rounding);
     }
@@ -569,47 +677,190 @@ QUERN_NOINLINE conversion_counts quantize_short_rows(quern::detail::quantize_tas
 
 }  // namespace inner
 
-/// A rectangle with a scale for each row.
+namespace inner {
+/// Any rows.
 template <class Form, class Src, class Dst, class Rounding>
-QUERN_NOINLINE conversion_counts quantize_rows(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
+QUERN_NOINLINE conversion_counts quantize_any_rows(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
   conversion_counts counts;
+  if (t.unchecked && !valid_params(t.scales, t.zero_points, t.rows, t.zero_limits)) return {-1, 0};
 #if QUERN_DETAIL_PACKED
-  if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-    if (t.cols >= inner::block && quern::detail::code_span(t.q_min, t.q_max).told_by_bits && !t.in_place) {
+  if constexpr (has_fast_loop<Form, Src, Dst, Rounding>) {
+    if (t.cols >= block && quern::detail::code_span(t.q_min, t.q_max).told_by_bits && !t.in_place) {
       bool const streaming = t.rows * t.cols >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
-      if (sizeof(Dst) == 1 && t.rows > 1 && t.cols < inner::most_piece) {
-        if constexpr (sizeof(Dst) == 1) counts = inner::quantize_short_rows<Form>(t, rounding, streaming);
+      if (sizeof(Dst) == 1 && t.rows > 1 && t.cols < most_piece) {
+        if constexpr (sizeof(Dst) == 1) counts = quantize_short_rows<Form>(t, rounding, streaming);
       } else {
         bool expects = false;  // whether what came before had something outside: then the next has, too, as a rule
-        for (index_t row = 0; row < t.rows; ++row) counts += inner::quantize_row<Form>(t, row, rounding, streaming, expects);
+        for (index_t row = 0; row < t.rows; ++row) counts += quantize_row<Form>(t, row, rounding, streaming, expects);
       }
       if (streaming) fence();
       return counts;
     }
   }
 #endif
-  for (index_t row = 0; row < t.rows; ++row) counts += inner::quantize_row_plainly<Form>(t, row, 0, t.cols, rounding);
+  for (index_t row = 0; row < t.rows; ++row) counts += quantize_row_plainly<Form>(t, row, 0, t.cols, rounding);
+  return counts;
+}
+}  // namespace inner
+
+/// A rectangle with a scale for each row. Where t.unchecked is set and the scales or zero points are not valid nothing is written, and
+/// saturated is -1.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_rows(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
+#if QUERN_DETAIL_PACKED
+  if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding> && sizeof(Dst) == 1) {
+    quern::detail::code_span const span(t.q_min, t.q_max);
+    index_t const n = t.cols, rows = t.rows;
+    if (t.unchecked && rows > 1 && n >= inner::block && rows * n <= inner::most_piece && !span.narrow &&
+        inner::fast_scales<Form, Rounding>::all(t.scales, rows, span.bits)) {
+      if (t.zero_points == nullptr && std::is_same_v<Dst, std::int8_t> && t.zero_limits.min <= 0 && 0 <= t.zero_limits.max) {
+        if (!inner::pack_rows<Form, Rounding, true, false>(t.src, t.dst, rows, n, t.src_stride, t.dst_stride, t.scales, nullptr, t.q_min,
+                                                           t.q_max, false, false)) [[likely]]
+          return {};
+      } else if (t.zero_points != nullptr && inner::range_of_zeros(t.zero_points, rows).within(t.zero_limits.min, t.zero_limits.max)) {
+        if (!inner::pack_rows<Form, Rounding, false, false>(t.src, t.dst, rows, n, t.src_stride, t.dst_stride, t.scales, t.zero_points, t.q_min,
+                                                            t.q_max, false, false)) [[likely]]
+          return {};
+      }
+    }
+  }
+#endif
+  return inner::quantize_any_rows<Form>(t, rounding);
+}
+
+namespace inner {
+/// Elements of the rows of a set, lane by lane.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_columns_plainly(quern::detail::quantize_task<Src, Dst> const& t, float const* scales,
+                                                          std::int32_t const* zeros, index_t first_row, index_t rows, index_t rows_apart,
+                                                          index_t first, index_t n, Rounding rounding) {
+  using real = arithmetic_of<Src>;
+  constexpr index_t most = 256;
+  real some_scales[most + lanes];
+  std::int32_t some_zeros[most + lanes];
+  conversion_counts counts;
+  for (index_t at = 0; at < n; at += most) {
+    index_t const size = n - at < most ? n - at : most;
+    for (index_t j = 0; j < size + lanes; ++j) {
+      real const scale = j < size ? static_cast<real>(scales[at + j]) : real{1};
+      some_scales[j] = std::is_same_v<Form, divide> ? scale : real{1} / scale;
+      some_zeros[j] = j < size && zeros != nullptr ? zeros[at + j] : 0;
+    }
+    for (index_t k = 0; k < rows; ++k) {
+      index_t const i = first_row + k * rows_apart, col = first + at;
+      quantize_plainly<Form>(t.src + i * t.src_stride + col, t.dst + i * t.dst_stride + col, size, static_cast<real const*>(some_scales),
+                             static_cast<std::int32_t const*>(some_zeros), 1, t.q_min, t.q_max, rounding,
+                             t.first_index + static_cast<std::uint64_t>(i * t.row_index + col * t.col_index), t.col_index, counts);
+    }
+  }
+  if (t.far != nullptr && counts != conversion_counts{}) *t.far = true;
   return counts;
 }
 
-/// A rectangle with a scale for each column.
+#if QUERN_DETAIL_PACKED
+/// Columns whose inverses are kept.
+inline constexpr index_t most_inverses = 1024;
+/// Columns first .. first + n of a task, n >= block.
 template <class Form, class Src, class Dst, class Rounding>
-QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
-  using real = arithmetic_of<Src>;
-  constexpr bool divides = std::is_same_v<Form, divide>;
+struct column_quantizer {
+  using task = quern::detail::quantize_task<Src, Dst>;
+  task const& t;
+  float const* scales;  ///< of these columns
+  std::int32_t const* zeros;
+  float *inverses, *lows;  ///< of whole blocks if they are `ready`, else room for those of a part; then for one block more
+  bool ready;
+  index_t first, n;
+  std::uint64_t fast;  ///< bit b: block b of the columns may be scaled
+  bool centered, streaming, expects;
+  quern::detail::code_span span;
+
+  QUERN_INLINE conversion_counts plainly(index_t row, row_set const& rows, index_t at, index_t size) const {
+    conversion_counts counts;
+    for (index_t r = 0; r < rows.turns; ++r)
+      counts += quantize_columns_plainly<Form>(t, scales + at, zeros == nullptr ? nullptr : zeros + at, row + r, rows.together, rows.apart,
+                                               first + at, size, rounding);
+    return counts;
+  }
+  [[no_unique_address]] Rounding rounding;
+
+  /// Whether anything may be outside of q_min .. q_max, and then these columns, whole blocks of them, hold anything.
+  QUERN_INLINE_BODY bool packed(index_t row, row_set const& rows, index_t at, index_t size, bool is_rest) const {
+    bool const past_caches = streaming && !is_rest;
+    Src const* const src = t.src + row * t.src_stride + first + at;
+    Dst* const dst = t.dst + row * t.dst_stride + first + at;
+    std::int32_t const* const zero = zeros == nullptr ? nullptr : zeros + at;
+    index_t const place = is_rest ? most_inverses : ready ? at : 0;
+    column_scales const all{scales + at, inverses + place, lows + place, ready && !is_rest};
+    if (past_caches || span.narrow)
+      return pack_columns<Form, Rounding, false, true>(src, dst, rows, size, t.src_stride, t.dst_stride, all, zero, t.q_min, t.q_max, span.narrow,
+                                                       past_caches);
+    if (centered)
+      return pack_columns<Form, Rounding, sizeof(Dst) == 1, false>(src, dst, rows, size, t.src_stride, t.dst_stride, all, zero, t.q_min, t.q_max,
+                                                                   false, false);
+    return pack_columns<Form, Rounding, false, false>(src, dst, rows, size, t.src_stride, t.dst_stride, all, zero, t.q_min, t.q_max, false, false);
+  }
+  QUERN_NOINLINE conversion_counts again(index_t row, row_set const& rows, index_t at, index_t size) {
+    if constexpr (sizeof(Dst) == 1) {
+      conversion_counts const found = count_columns<Form, Rounding>(
+          t.src + row * t.src_stride + first + at, t.dst + row * t.dst_stride + first + at, rows, size, t.src_stride, t.dst_stride, scales + at,
+          zeros == nullptr ? nullptr : zeros + at, t.q_min, t.q_max, streaming, t.far);
+      expects = found != conversion_counts{};
+      return found;
+    } else {
+      return plainly(row, rows, at, size);
+    }
+  }
+  /// All columns of some rows, at most `most` blocks at once. Behind the last whole block comes one that ends with the last column.
+  QUERN_INLINE_BODY conversion_counts operator()(index_t row, row_set const& rows, index_t most) {
+    conversion_counts counts;
+    index_t const whole = n / block, rest = n - whole * block;
+    for (index_t b = 0, next; b < whole; b = next) {
+      bool const is_fast = ((fast >> b) & 1) != 0;
+      for (next = b + 1; next < whole && next < b + most && (((fast >> next) & 1) != 0) == is_fast;) ++next;
+      index_t const at = b * block, size = (next - b) * block;
+      if (!is_fast) [[unlikely]]
+        counts += plainly(row, rows, at, size);
+      else if (expects || packed(row, rows, at, size, false)) [[unlikely]]
+        counts += again(row, rows, at, size);
+    }
+    if (rest != 0 && (((fast >> whole) & 1) == 0 || expects)) {
+      counts += plainly(row, rows, n - rest, rest);
+    } else if (rest != 0 && packed(row, rows, n - block, block, true)) {
+      (void)plainly(row, rows, n - block, block - rest);  // what the last block overlaps is not counted twice
+      counts += plainly(row, rows, n - rest, rest);
+    }
+    return counts;
+  }
+};
+#endif
+}  // namespace inner
+
+namespace inner {
+/// Any columns.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_any_columns(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
   constexpr index_t most_columns = quern::detail::most_columns;
-  std::int32_t const q_min = t.q_min, q_max = t.q_max;
+  index_t const rows = t.rows;
   conversion_counts counts;
+  bool const in_order = t.col_scale == 1;
+  if (t.unchecked && !valid_params(t.scales, t.zero_points, t.period, t.zero_limits)) return {-1, 0};
   alignas(64) float copied[most_columns];
   alignas(64) std::int32_t copied_zeros[most_columns];
-  alignas(64) real plain_scales[most_columns + lanes];
-  alignas(64) std::int32_t plain_zeros[most_columns + lanes];
-  for (index_t first = 0; first < t.cols; first += most_columns) {
-    index_t const n = t.cols - first < most_columns ? t.cols - first : most_columns;
-    index_t const number = first % t.period;
+#if QUERN_DETAIL_PACKED
+  constexpr bool is_fast_type = has_fast_loop<Form, Src, Dst, Rounding>;
+  quern::detail::code_span const span(t.q_min, t.q_max);
+  bool const is_fast = is_fast_type && span.told_by_bits && !t.in_place;
+  [[maybe_unused]] bool const all_fast = is_fast && in_order && fast_scales<Form, Rounding>::all(t.scales, t.period, span.bits);
+  bool const large = rows * t.cols >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst));
+  bool const streaming = large && ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride) * sizeof(Dst)) & 63) == 0;
+#endif
+  for (index_t first = 0, n; first < t.cols; first += n) {
+    n = t.cols - first;
+    index_t const number = first == 0 ? 0 : first % t.period;
     float const* scales = t.scales + number;
     std::int32_t const* zeros = t.zero_points == nullptr ? nullptr : t.zero_points + number;  // null: all 0
-    if (t.col_scale != 1 || number + n > t.period) {
+    if (!in_order || number + n > t.period) {
+      if (n > most_columns) n = most_columns;
       for (index_t j = 0, k = number; j < n; ++j) {
         copied[j] = t.scales[k * t.col_scale];
         if (zeros != nullptr) copied_zeros[j] = t.zero_points[k * t.col_scale];
@@ -618,117 +869,89 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
       scales = copied;
       if (zeros != nullptr) zeros = copied_zeros;
     }
-    bool plain_ready = false;
-    auto const plainly = [&](index_t i, index_t at, index_t size) {
-      if (!plain_ready) {
-        for (index_t j = 0; j < n + lanes; ++j) {
-          real const scale = j < n ? static_cast<real>(scales[j]) : real{1};
-          plain_scales[j] = divides ? scale : real{1} / scale;
-          plain_zeros[j] = j < n && zeros != nullptr ? zeros[j] : 0;
-        }
-        plain_ready = true;
-      }
-      conversion_counts found;
-      inner::quantize_plainly<Form>(t.src + i * t.src_stride + first + at, t.dst + i * t.dst_stride + first + at, size,
-                                    static_cast<real const*>(plain_scales) + at, static_cast<std::int32_t const*>(plain_zeros) + at, 1,
-                                    q_min, q_max, rounding,
-                                    t.first_index + static_cast<std::uint64_t>(i * t.row_index + (first + at) * t.col_index),
-                                    t.col_index, found);
-      if (t.far != nullptr && found != conversion_counts{}) *t.far = true;
-      return found;
-    };
 #if QUERN_DETAIL_PACKED
-    if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding>) {
-      constexpr index_t block = inner::block, most_rows = inner::most_rows;
-      quern::detail::code_span const span(q_min, q_max);
-      if (span.told_by_bits && !t.in_place && n >= block) {
-        // Whole blocks, and for the rest one that ends with the last column.
-        index_t const whole = n / block, blocks = (n + block - 1) / block;
-        alignas(64) float inverses[most_columns], lows[most_columns];
-        alignas(64) std::int32_t dwords[most_columns];
-        alignas(64) std::int16_t zero_words[most_columns];
-        bool fast[most_columns / block];
-        i32s shifts = broadcast(std::int32_t{0});  // whether any zero point is not 0
-        for (index_t b = 0; b < blocks; ++b) {
-          index_t const at = b < whole ? b * block : n - block;
-          mask all = equal(broadcast(std::int32_t{0}), broadcast(std::int32_t{0}));
-          for (index_t k = 0; k < block; k += lanes) {
-            f32s const scale = load(scales + at + k), inverse = div(broadcast(1.0f), scale);
-            store(inverses + b * block + k, inverse);
-            if constexpr (divides) store(lows + b * block + k, inner::low_part(scale, inverse));
-            i32s const zero = zeros == nullptr ? broadcast(std::int32_t{0}) : load(zeros + at + k);
-            shifts = bit_or(shifts, zero);
-            store(dwords + b * block + k, sub(zero, broadcast(q_min)));
-            all = mask_and(all, inner::may_be_scaled<Form, Rounding>(scale, inverse, span.bits));
+    if constexpr (is_fast_type) {
+      if (n > 64 * block) n = 64 * block;  // as many as there are bits
+      // In the caches 64 rows share what a strip is scaled by. Beyond them lines are read as a whole, but those of several rows in turn that
+      // are far apart: from rows side by side the CPU does not see that each is read from end to end.
+      bool const in_caches = rows * n <= 1 << 16;
+      if (!in_caches && !large && n > most_inverses) n = most_inverses;
+      if (is_fast && n >= block) {
+        std::uint64_t fast = ~std::uint64_t{0};
+        if (!all_fast) {
+          index_t const whole = n / block;
+          for (index_t b = 0; b * block < n; ++b) {
+            float const* const p = scales + (b < whole ? b * block : n - block);
+            bool const all = fast_scales<Form, Rounding>::all(p, block, span.bits);
+            if (!all) fast &= ~(std::uint64_t{1} << b);
           }
-          fast[b] = !any(mask_not(all));
         }
-        bool const centered = std::is_same_v<Dst, std::int8_t> && !any(mask_not(equal(shifts, broadcast(std::int32_t{0}))));
-        bool const streaming = t.rows * t.cols >= quern::detail::streaming_bytes / static_cast<index_t>(sizeof(Dst)) &&
-                               ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride)) & 63) == 0;
-        bool const rare = streaming || span.narrow;  // has one form, which takes zero points even where they are 0
-        if (sizeof(Dst) == 1 && (rare || !centered))
-          for (index_t j = 0; j < blocks * block; j += 2 * lanes)
-            store_private(zero_words + j, pack_signed(load(dwords + j), load(dwords + j + lanes)));
-        bool expects = false;
-        for (index_t i = 0; i < t.rows; i += most_rows) {
-          index_t const rows = t.rows - i < most_rows ? t.rows - i : most_rows;
-          conversion_counts found;
-          for (index_t b = 0, next; b < blocks; b = next) {
-            next = b + 1;
-            bool const is_rest = b == whole;
-            index_t const at = is_rest ? n - block : b * block;
-            Src const* const src = t.src + i * t.src_stride + first + at;
-            Dst* const dst = t.dst + i * t.dst_stride + first + at;
-            float const* const inverse = inverses + b * block;
-            float const* const low = divides ? lows + b * block : inverse;
-            std::int32_t const* const zero = dwords + b * block;
-            bool outside = !fast[b] || expects;
-            if constexpr (sizeof(Dst) == 1) {
-              if (!outside && !is_rest) {
-                while (next < whole && fast[next]) ++next;
-                std::int16_t const* const zero_word = zero_words + b * block;
-                if (rare)
-                  outside = inner::pack_columns<Form, Rounding, false, true>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse, low,
-                                                                             zero, zero_word, q_min, q_max, span.narrow, streaming);
-                else if (centered)
-                  outside = inner::pack_columns<Form, Rounding, true, false>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse, low,
-                                                                             zero, zero_word, q_min, q_max, false, false);
-                else
-                  outside = inner::pack_columns<Form, Rounding, false, false>(src, dst, rows, next - b, t.src_stride, t.dst_stride, inverse,
-                                                                              low, zero, zero_word, q_min, q_max, false, false);
-                if (!outside) [[likely]]
-                  continue;
-                expects = true, next = b;  // once more, block by block
-                continue;
-              }
-              if (fast[b] && !is_rest) {
-                found += inner::quantize_counted<Form, Rounding, true>(src, dst, rows, t.src_stride, t.dst_stride, inverse, low, zero, q_min,
-                                                                       q_max, streaming, t.far);
-                continue;
-              }
-            }
-            if (!outside) {
-              inner::block_scales<Form, Rounding, true> const s(inverse, low, zero);
-              outside = inner::pack_blocks<false, true>(src, dst, rows, t.src_stride, t.dst_stride, s, q_min, q_max, span.narrow,
-                                                        streaming && !is_rest);
-            }
-            // What the last block overlaps is not counted twice: it is as the blocks before it left it, or left it again.
-            if (outside)
-              for (index_t r = 0; r < rows; ++r) {
-                if (is_rest) (void)plainly(i + r, at, b * block - at);
-                found += plainly(i + r, b * block, n - b * block < block ? n - b * block : block);
-              }
-          }
-          expects = found != conversion_counts{};
-          counts += found;
+        bool const centered = std::is_same_v<Dst, std::int8_t> && range_of_zeros(zeros, n).within(0, 0);
+        alignas(64) float inverses[most_inverses + block], lows[most_inverses + block];
+        bool const ready = !in_caches && n <= most_inverses;
+        for (index_t j = 0; ready && j + block <= n; j += block) invert_block<Form>(scales + j, inverses + j, lows + j);
+        column_quantizer<Form, Src, Dst, Rounding> quantize{t,     scales, zeros,    inverses,  lows,  ready, first,
+                                                                   n,     fast,   centered, streaming, false, span,  rounding};
+        index_t together = in_caches ? 64 : large ? 8 : 4;
+        if (together > rows) together = rows;
+        index_t apart = in_caches ? 1 : rows / together;
+        if (apart > 3) apart = (apart - 1) | 1;  // a power of two would put them into the same sets of the first cache
+        index_t const elements = in_caches ? 4096 : 8192;  // that are done again at once
+        // A division takes as long as 100 elements: on 32 bits less, and in the caches there is no second turn.
+        index_t most_blocks = static_cast<index_t>(static_cast<std::uint32_t>(elements - 1) / static_cast<std::uint32_t>(together * block)) + 1;
+        if (most_blocks > most_inverses / block) most_blocks = most_inverses / block;
+        index_t const most_turns = in_caches ? 1 : (elements - 1) / (together * n) + 1;
+        for (index_t i = 0; i < rows;) {
+          if (i + together * apart > rows) together = rows - i < together ? rows - i : together, apart = 1;
+          for (index_t r = 0; r < apart; r += most_turns)
+            counts += quantize(i + r, {together, apart, apart - r < most_turns ? apart - r : most_turns}, most_blocks);
+          i += together * apart;
         }
-        if (streaming) fence();
         continue;
       }
     }
 #endif
-    for (index_t i = 0; i < t.rows; ++i) counts += plainly(i, 0, n);
+    counts += quantize_columns_plainly<Form>(t, scales, zeros, 0, rows, 1, first, n, rounding);
   }
+#if QUERN_DETAIL_PACKED
+  if (streaming) fence();
+#endif
   return counts;
+}
+}  // namespace inner
+
+/// A rectangle with a scale for each column. Where t.unchecked is set and the scales or zero points are not valid nothing is written, and
+/// saturated is -1.
+template <class Form, class Src, class Dst, class Rounding>
+QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<Src, Dst> const& t, Rounding rounding) {
+#if QUERN_DETAIL_PACKED
+  // Some thousand elements take as long as the decisions that are not made here.
+  if constexpr (inner::has_fast_loop<Form, Src, Dst, Rounding> && sizeof(Dst) == 1) {
+    constexpr index_t most = 2 * inner::most_piece;
+    quern::detail::code_span const span(t.q_min, t.q_max);
+    index_t const n = t.cols, period = t.period;
+    if (t.unchecked && t.rows * n <= most && n % inner::block == 0 && n <= inner::most_inverses && !span.narrow &&
+        inner::fast_scales<Form, Rounding>::all(t.scales, period, span.bits)) {
+      alignas(64) float inverses[inner::most_inverses], lows[inner::most_inverses];
+      alignas(64) float repeated[quern::detail::most_columns];
+      inner::column_scales all{t.scales, inverses, lows, false};
+      bool const centered = t.zero_points == nullptr ? std::is_same_v<Dst, std::int8_t> && t.zero_limits.min <= 0 && 0 <= t.zero_limits.max : false;
+      if (centered) {
+        if (period < n) {
+          for (index_t j = 0; j < n; ++j) repeated[j] = j < period ? t.scales[j] : repeated[j - period];
+          all.scales = repeated;
+        }
+        if (!inner::pack_columns<Form, Rounding, true, false>(t.src, t.dst, {t.rows, 1, 1}, n, t.src_stride, t.dst_stride, all, nullptr, t.q_min,
+                                                              t.q_max, false, false)) [[likely]]
+          return {};
+      } else if (t.zero_points != nullptr && period == n &&
+                 inner::range_of_zeros(t.zero_points, period).within(t.zero_limits.min, t.zero_limits.max)) {
+        if (!inner::pack_columns<Form, Rounding, false, false>(t.src, t.dst, {t.rows, 1, 1}, n, t.src_stride, t.dst_stride, all, t.zero_points,
+                                                               t.q_min, t.q_max, false, false)) [[likely]]
+          return {};
+      }
+    }
+  }
+#endif
+  return inner::quantize_any_columns<Form>(t, rounding);
 }

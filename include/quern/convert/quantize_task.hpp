@@ -3,6 +3,7 @@
 
 #include "../core/views.hpp"
 #include "form.hpp"
+#include "params_kernels.hpp"
 
 namespace quern::detail {
 
@@ -21,6 +22,8 @@ struct quantize_task {
   bool in_place;  ///< dst is src: no element may be read again after it was written
   std::uint64_t first_index;
   index_t row_index, col_index;
+  bool unchecked = false;  ///< scales and zero points are looked at first: a scale for each row or column, the latter in order
+  zero_point_limits zero_limits{};
   bool* far = nullptr;  ///< if not null, set where a value may be 2^15 steps away or more, or not finite
 };
 

@@ -95,7 +95,14 @@ struct part_requantizer {
     else
       set(to, at, i);
   }
-  QUERN_INLINE void operator()(Src const* src, Dst* dst, part_shape const& s) {
+  void operator()(Src const* src, Dst* dst, part_shape const& s) {
+    if (s.col_scale != 0 && s.cols > most_columns) {
+      for (index_t j = 0; j < s.cols; j += most_columns) {
+        index_t const n = s.cols - j < most_columns ? s.cols - j : most_columns;
+        (*this)(src + j, dst + j, part_shape{s.rows, n, s.src_stride, s.dst_stride, s.scale + j * s.col_scale, 0, s.col_scale, n});
+      }
+      return;
+    }
     requantize_task<P, Src, Dst> t{src, dst, s.rows, s.cols, s.src_stride, s.dst_stride, nullptr, nullptr, nullptr, s.row_scale,
                                    q_min, q_max, in_place, large && s.rows * s.cols > most_columns};
     auto const use = [&](arrays& a, index_t first) {
@@ -154,7 +161,7 @@ QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_v
     only = one_part_of<granularity_type>(src, dst);
   }
   if (only.rows > 0) {
-    index_t const count = only.col_scale != 0 ? only.cols : only.row_scale != 0 ? only.rows : 1;
+    index_t const count = only.col_scale != 0 ? only.period : only.row_scale != 0 ? only.rows : 1;
     check(p_single ? 1 : count, q_single ? 1 : count);
     part_type parts(p, p_single, q, q_single, count, only.rows * only.cols, q_min, q_max, false, cap);
     parts(src.data, dst.data, only);

@@ -246,12 +246,12 @@ QUERN_INLINE constexpr index_t rows_to_fold(index_t rows, index_t cols) noexcept
   index_t step = 1;
   while (step * cols % 64 != 0) step *= 2;
   index_t const most = most_columns / cols;
-  index_t const fold = step <= most ? most / step * step : most;
+  index_t const fold = step <= most ? step : most;
   return fold < rows ? fold : rows;
 }
 
 /// A rectangle whose rows are contiguous. Element (i, j) has the scale number scale + i * row_scale + (j % period) * col_scale; one of
-/// row_scale and col_scale is 0, and where col_scale is not, cols <= most_columns.
+/// row_scale and col_scale is 0, and where col_scale is not, cols <= most_columns unless it is 1 and the period is cols.
 struct part_shape {
   index_t rows, cols, src_stride, dst_stride, scale, row_scale, col_scale, period;
 };
@@ -260,7 +260,7 @@ struct part_shape {
 template <class Src, class Dst, class F>
 void for_each_part_of(Src const* src, Dst* dst, walk_axis row, walk_axis col, index_t scale, F& f) {
   if (col.src == 1 && col.dst == 1) {
-    if (col.scale == 0) return f(src, dst, part_shape{row.extent, col.extent, row.src, row.dst, scale, row.scale, 0, 1});
+    if (col.scale == 0) return void(f(src, dst, part_shape{row.extent, col.extent, row.src, row.dst, scale, row.scale, 0, 1}));
     index_t rows = row.extent, all = 1, up = 0;  // rows of a part; parts; scales from part to part
     if (row.scale != 0) all = rows, up = row.scale, rows = 1;
     for (index_t i = 0; i < all; ++i) {
@@ -383,8 +383,9 @@ QUERN_INLINE part_shape one_part_of(matrix_view<Src> src, matrix_view<Dst> dst) 
     auto const s_size = static_cast<std::uintptr_t>((rows - 1) * src.row_stride + cols) * sizeof(Src);
     auto const d_size = static_cast<std::uintptr_t>((rows - 1) * dst.row_stride + cols) * sizeof(Dst);
     if (s + s_size > d && d + d_size > s) return {};
-    if (by_column && (cols > most_columns || rows_to_fold(rows, cols) > 1)) return {};
-    return {rows, cols, src.row_stride, dst.row_stride, 0, by_row ? 1 : 0, by_column ? 1 : 0, cols};
+    index_t const fold = by_column && src.row_stride == cols && dst.row_stride == cols ? rows_to_fold(rows, cols) : 1;
+    if (rows % fold != 0) return {};
+    return {rows / fold, fold * cols, fold * src.row_stride, fold * dst.row_stride, 0, by_row ? 1 : 0, by_column ? 1 : 0, cols};
   } else {
     return {};
   }
