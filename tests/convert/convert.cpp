@@ -93,6 +93,35 @@ TEST_CASE("dequantize is the definition for every granularity and layout", "[con
   check_dequantize<asymmetric<s16, per_group<5>>, float>();
 }
 
+TEST_CASE("dequantize: a scale for each row or column is the definition at every edge of a block, and is checked", "[convert][every]") {
+  std::mt19937 random(37);
+  auto const check = [&]<class Scheme>(Scheme, index_t rows, index_t cols) {
+    auto p = any_params<Scheme>(random, grid_of<typename Scheme::granularity>(rows, cols).count());
+    std::vector<std::uint8_t> q(static_cast<std::size_t>(rows * cols));
+    for (std::uint8_t& v : q) v = static_cast<std::uint8_t>(random());
+    auto const src = row_major<std::uint8_t const>(q.data(), rows, cols);
+    std::vector<float> expected(q.size() + 1, 3.0f), got;
+    reference::dequantize<Scheme, float>(src, p.view(), row_major(expected.data(), rows, cols));
+    support::for_each_native_isa([&](isa which) {
+      got.assign(expected.size(), 3.0f);
+      dequantize(src, p, row_major(got.data(), rows, cols));
+      CAPTURE(name(which), granularity_name<typename Scheme::granularity>, rows, cols);
+      REQUIRE(same_bits(got, expected));
+    });
+#if QUERN_EXCEPTIONS
+    p.scales[p.size() - 1] = 0.0f;
+    got.assign(expected.size(), 3.0f);
+    CHECK_THROWS_AS(dequantize(src, p, row_major(got.data(), rows, cols)), error);
+    CHECK(got == std::vector<float>(got.size(), 3.0f));
+#endif
+  };
+  for (index_t cols : {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129, 256, 1030})
+    for (index_t rows : {1, 2, 5, 16}) {
+      check(asymmetric<u8, per_channel<0>>{}, rows, cols);
+      check(asymmetric<u8, per_channel<1>>{}, rows, cols);
+    }
+}
+
 TEST_CASE("dequantize to double, half and bfloat16 is the definition", "[convert][every]") {
   check_dequantize<asymmetric<u16>, double>();
   check_dequantize<asymmetric<s8>, half>();

@@ -138,7 +138,66 @@ void check_matrices() {
   }
 }
 
+/// One kind of values for all: inside, ties and their neighbours of each one's own scale, some outside, far outside or not finite. Some scales
+/// are the awkward ones, denormal, or too large to be inverted.
+template <class Scheme, class Form>
+void check_edges() {
+  using code_type = typename Scheme::storage;
+  std::mt19937 random(41);
+  auto const check = [&](index_t rows, index_t cols, int kind, index_t gap) {
+    bool const by_row = grid_of<typename Scheme::granularity>(2, 1).count() == 2;
+    auto p = params<Scheme>::with_size(by_row ? rows : cols);
+    for (index_t i = 0; i < p.size(); ++i) {
+      auto mantissa = static_cast<std::uint32_t>(random() >> 9);
+      if (kind >= 3 && random() % 90 == 0) mantissa = (mantissa & 0x7f0000u) | ((random() % 21 - 10) & 0xffffu);
+      float scale = std::ldexp(bits_of<float>(0x3f800000u | mantissa), static_cast<int>(random() % 6) - 3);
+      if (kind == 4 && random() % 90 == 0) scale = random() % 2 == 0 ? 1e-40f : 3e38f;
+      auto const codes = static_cast<unsigned>(Scheme::q_max - Scheme::q_min + 1);
+      p.set(i, {scale, Scheme::fixed_zero_point ? Scheme::q_middle : Scheme::q_min + static_cast<int>(random() % codes)});
+    }
+    index_t const stride = cols + gap;
+    std::vector<float> x(static_cast<std::size_t>(rows * stride) + 1);
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = 0; j < cols; ++j) {
+        index_t const at = by_row ? i : j;
+        // Codes q_min + 1 to q_max - 1 of a range, or of two.
+        int const most = (kind == 0 || kind == 3 ? 1 : 2) * (Scheme::q_max - Scheme::q_min - 2);
+        float const halves = static_cast<float>(2 * (Scheme::q_min + 1 - p.view().zero_point(at)) + static_cast<int>(random() % static_cast<unsigned>(2 * most)));
+        float y = 0.5f * halves * p.scales[at];
+        if (random() % 2 == 0) y = std::nextafter(y, random() % 2 == 0 ? 1e30f : -1e30f);
+        float const far[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1e30f, 70000.0f * p.scales[at]};
+        if (kind == 2 && random() % 300 == 0) y = far[random() % 4];
+        x[static_cast<std::size_t>(i * stride + j) + 1] = y;
+      }
+    std::vector<code_type> expected(x.size() + 64, code_type{5}), got;
+    matrix_view<float const> const src{x.data() + 1, rows, cols, stride, 1};
+    auto const want =
+        reference::quantize<Scheme>(src, p.view(), matrix_view<code_type>{expected.data() + 3, rows, cols, stride, 1}, reference_form<Form>);
+    support::for_each_native_isa([&](isa which) {
+      got.assign(expected.size(), code_type{5});
+      auto const counts = quantize<round_to::half_even, Form>(src, p, matrix_view<code_type>{got.data() + 3, rows, cols, stride, 1});
+      CAPTURE(name(which), Scheme::name, granularity_name<typename Scheme::granularity>, Form::name, rows, cols, gap, kind);
+      REQUIRE(got == expected);
+      REQUIRE(counts.saturated == want.saturated);
+      REQUIRE(counts.non_finite == want.non_finite);
+    });
+  };
+  for (index_t cols : {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 256, 1000})
+    for (index_t rows : {0, 1, 2, 3, 5, 18, 64})
+      for (int kind = 0; kind < 5; ++kind)
+        if (rows * cols < 4000 || kind == (cols + rows) % 5 || kind == 0) check(rows, cols, kind, kind % 2 == 0 ? 0 : cols % 3);
+  for (int kind = 0; kind < 5; ++kind) check(17, 4160, kind, 0), check(300, 257, kind, 3), check(41, 1700, kind, 0);  // several rows at once
+}
+
 }  // namespace
+
+TEST_CASE("quantize: a scale for each row or column is the definition at every edge of a block", "[convert][every]") {
+  check_edges<symmetric<s8, per_channel<1>>, reciprocal>();
+  check_edges<symmetric<s8, per_channel<1>>, divide>();
+  check_edges<asymmetric<u8, per_channel<1>>, divide>();
+  check_edges<symmetric<s8, per_channel<0>>, reciprocal>();
+  check_edges<asymmetric<u8, per_channel<0>>, divide>();
+}
 
 TEST_CASE("quantize: s8 in the division form is the definition in every rounding mode", "[convert][every]") {
   for_each_type<rounding_modes>([](auto mode) { check_lines<symmetric<s8>, typename decltype(mode)::type, divide, float>(); });
@@ -413,6 +472,24 @@ TEST_CASE("quantize: a caller's mistake is told before anything is written", "[c
   CHECK(code_of_error([&] { quantize(view(x), params<power_of_two<s8>>{.scale = 0.3f}, view(q)); }) == errc::scale);
   auto* const inside = reinterpret_cast<std::int8_t*>(x.data()) + 40;
   CHECK(code_of_error([&] { quantize(view(x), good, vector_view<std::int8_t>{inside, 100}); }) == errc::overlap);
+  // Where the kernel finds them: among many, in any place.
+  for (index_t at : {0, 7, 24})
+    for (float scale : {0.0f, -1.0f, nan, inf}) {
+      auto rows = params<symmetric<s8, per_channel<0>>>::with_size(25);
+      auto cols = params<symmetric<s8, per_channel<1>>>::with_size(25);
+      rows.scales[at] = cols.scales[at] = scale;
+      support::for_each_native_isa([&](isa) {
+        CHECK(code_of_error([&] { quantize(row_major(x.data(), 25, 4), rows, row_major(q.data(), 25, 4)); }) == errc::scale);
+        CHECK(code_of_error([&] { quantize(row_major(x.data(), 4, 25), cols, row_major(q.data(), 4, 25)); }) == errc::scale);
+      });
+    }
+  for (std::int32_t zero_point : {-129, 128}) {
+    auto rows = params<asymmetric<s8, per_channel<0>>>::with_size(25);
+    auto cols = params<asymmetric<s8, per_channel<1>>>::with_size(25);
+    rows.zero_points[17] = cols.zero_points[17] = zero_point;
+    CHECK(code_of_error([&] { quantize(row_major(x.data(), 25, 4), rows, row_major(q.data(), 25, 4)); }) == errc::zero_point);
+    CHECK(code_of_error([&] { quantize(row_major(x.data(), 4, 25), cols, row_major(q.data(), 4, 25)); }) == errc::zero_point);
+  }
   auto few = params<symmetric<s8, per_channel<0>>>::with_size(3);
   CHECK(code_of_error([&] { quantize(row_major(x.data(), 4, 25), few, row_major(q.data(), 4, 25)); }) == errc::shape);
   CHECK(untouched());

@@ -148,23 +148,15 @@ struct fast_scales {
     else
       return in_range;
   }
-  /// Whether all of n >= 1 are, and then they are also valid. One addition makes least .. most the lowest integers.
-  struct seen {
-    i32s worst, nearest;
-    QUERN_INLINE void look_at(f32s scale, [[maybe_unused]] int bits) {
-      worst = max(worst, add(as_i32(scale), broadcast(0x7fffffff - (least - 1))));
-      if constexpr (in_two_steps) nearest = min(nearest, distance(as_i32(scale), bits));
-    }
-  };
+  /// Whether all of n >= 1 are, and then they are also valid.
   QUERN_INLINE_BODY static bool all(float const* scales, index_t n, [[maybe_unused]] int bits) {
-    seen s{broadcast(std::int32_t{-0x7fffffff - 1}), broadcast(std::int32_t{0x7fffffff})};
-    s.look_at(load_up_to(scales, n), bits);
-    index_t j = lanes;
-    for (; j + 2 * lanes <= n; j += 2 * lanes) s.look_at(load(scales + j), bits), s.look_at(load(scales + j + lanes), bits);
-    for (; j < n; j += lanes) s.look_at(load(scales + (j + lanes <= n ? j : n - lanes)), bits);
-    mask wrong = less(broadcast(-0x7fffffff - 1 + (most - least)), s.worst);
-    if constexpr (in_two_steps) wrong = mask_or(wrong, less(s.nearest, broadcast(least_distance(bits))));
-    return !any(wrong);
+    bool near = false;
+    if constexpr (in_two_steps) {
+      i32s nearest = distance(as_i32(load_up_to(scales, n)), bits);
+      for (index_t j = lanes; j < n; j += lanes) nearest = min(nearest, distance(as_i32(load(scales + (j + lanes <= n ? j : n - lanes))), bits));
+      near = any(less(nearest, broadcast(least_distance(bits))));
+    }
+    return !near && scale_bits_within(scales, n, least, most);
   }
 };
 
