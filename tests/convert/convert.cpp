@@ -145,31 +145,47 @@ TEST_CASE("requantize is the definition for every form of policy", "[convert][ev
   check_requantize<rescale::qnnpack_precise, symmetric<s8>, asymmetric<s16>>();
 }
 
-TEST_CASE("requantize: accumulators with a scale for each column", "[convert]") {
+TEST_CASE("requantize: accumulators with a scale for each row or column", "[convert]") {
   std::mt19937 random(23);
-  using policy = rescale::float_multiply<>;
-  for (int round = 0; round < 25; ++round) {
-    index_t const rows = 1 + static_cast<index_t>(random() % 20), cols = 1 + static_cast<index_t>(random() % 90);
+  auto const check = [&]<class Policy>(Policy, index_t rows, index_t cols, bool by_row) {
     std::vector<std::int32_t> acc(static_cast<std::size_t>(rows * cols));
-    for (auto& v : acc) v = static_cast<std::int32_t>(random()) >> (random() % 24);
-    std::vector<float> scales(static_cast<std::size_t>(cols));
-    for (float& s : scales) s = std::ldexp(bits_of<float>(0x3f800000u | static_cast<std::uint32_t>(random() >> 9)), -12);
+    bool const tame = random() % 2 == 0;
+    for (auto& v : acc) v = tame ? static_cast<std::int32_t>(random() % 400000) - 200000 : static_cast<std::int32_t>(random()) >> (random() % 24);
+    std::vector<float> scales(static_cast<std::size_t>(by_row ? rows : cols));
+    for (float& s : scales) s = std::ldexp(bits_of<float>(0x3f800000u | static_cast<std::uint32_t>(random() >> 9)), tame ? -13 : -12);
     params<asymmetric<s8>> const to{.scale = 0.7f, .zero_point = -3};
     std::vector<std::int8_t> expected(acc.size()), got(acc.size());
     std::int64_t saturated = 0;
     for (std::size_t i = 0; i < acc.size(); ++i) {
-      auto const ratio = policy::from_real(static_cast<double>(scales[i % scales.size()]) / static_cast<double>(to.scale));
-      std::int64_t const q = std::int64_t{policy::apply(acc[i], ratio)} - 3;
+      std::size_t const at = by_row ? i / static_cast<std::size_t>(cols) : i % scales.size();
+      auto const ratio = Policy::from_real(static_cast<double>(scales[at]) / static_cast<double>(to.scale));
+      std::int64_t const q = std::int64_t{Policy::apply(acc[i], ratio)} - 3;
       saturated += q < -128 || q > 127;
       expected[i] = saturate<s8>(q);
     }
-    support::for_each_native_isa([&](isa) {
-      auto const counts = requantize<policy, per_channel<1>>(row_major<std::int32_t const>(acc.data(), rows, cols),
-                                                             params_view{scales.data(), nullptr, cols}, to, row_major(got.data(), rows, cols));
+    params_view const p{scales.data(), nullptr, static_cast<index_t>(scales.size())};
+    auto const src = row_major<std::int32_t const>(acc.data(), rows, cols);
+    support::for_each_native_isa([&](isa which) {
+      CAPTURE(name(which), Policy::name, rows, cols, by_row);
+      auto const dst = row_major(got.data(), rows, cols);
+      auto const counts = by_row ? requantize<Policy, per_channel<0>>(src, p, to, dst) : requantize<Policy, per_channel<1>>(src, p, to, dst);
       REQUIRE(got == expected);
       REQUIRE(counts.saturated == saturated);
     });
-  }
+#if QUERN_EXCEPTIONS
+    for (float wrong : {0.0f, -1.0f, std::numeric_limits<float>::infinity()}) {
+      if (by_row) break;
+      scales[scales.size() / 2] = wrong;
+      CHECK_THROWS_AS((requantize<Policy, per_channel<1>>(src, params_view{scales.data(), nullptr, cols}, to, row_major(got.data(), rows, cols))), error);
+      CHECK(got == expected);
+    }
+#endif
+  };
+  for (int round = 0; round < 25; ++round)
+    check(rescale::float_multiply<>{}, 1 + static_cast<index_t>(random() % 20), 1 + static_cast<index_t>(random() % 90), round % 2 == 0);
+  for (index_t cols : {15, 16, 63, 64, 65, 256})
+    for (bool by_row : {false, true}) check(rescale::float_multiply<>{}, 17, cols, by_row), check(rescale::gemmlowp_double{}, 18, cols, by_row);
+  for (int round = 0; round < 2; ++round) check(rescale::float_multiply<>{}, 67, 1030, round == 0), check(rescale::float_multiply<>{}, 300, 257, round == 1);
 }
 
 TEST_CASE("requantize works in place where the sizes agree, and refuses any other overlap", "[convert][errors]") {

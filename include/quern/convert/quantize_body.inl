@@ -103,7 +103,6 @@ QUERN_NOINLINE void quantize_plainly(Src const* src, Dst* dst, index_t n, Real c
 #if QUERN_DETAIL_PACKED  // from here on: what has_pack is needed for
 
 inline constexpr index_t block = 4 * lanes;
-inline constexpr index_t most_rows = 8;  // that go through a block of columns, whose scales stay in registers, before the next block
 
 /// x * inverse, or x / scale: in two steps (exact_division.hpp) where there is an fma, else as it stands, with the scale in `low`.
 template <class Form, class V>
@@ -303,8 +302,6 @@ QUERN_INLINE_BODY bool pack_blocks(Src const* src, Dst* dst, index_t count, inde
     words seen = broadcast_word(0);
     block_codes<Dst> const codes(s, q_min);
     for (index_t i = 0; i < count; ++i, src += src_step, dst += dst_step) {
-      if constexpr (Scales::each)  // rows further down: the CPU foresees neighbours only
-        for (index_t k = 0; k < block; k += 64 / static_cast<index_t>(sizeof(Src))) prefetch(src + most_rows * src_step + k);
       codes.template pack<Centered, Rare>(src, dst, s, narrow, streaming, seen);
     }
     return any_outside(seen, forbidden);

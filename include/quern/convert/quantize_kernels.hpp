@@ -16,8 +16,10 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
+/// Rows of 32 to 63 elements (groups of 32 are rows) are whole blocks of AVX2, and none of AVX-512.
 template <class Form, class Src, class Dst, class Rounding>
 QUERN_INLINE conversion_counts quantize_rows(quantize_task<Src, Dst> const& t, Rounding rounding, isa cap) {
+  if (t.rows > 1 && t.cols < 64 && t.cols >= 32 && cap > isa::avx2) cap = isa::avx2;
   QUERN_DETAIL_BEST((is_compiled_quantize<Src, Dst, Rounding>), cap, quantize_rows<Form>(t, rounding))
 }
 template <class Form, class Src, class Dst, class Rounding>

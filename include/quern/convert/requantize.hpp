@@ -23,6 +23,9 @@ struct requantize_task {
   bool streaming;  ///< dst is written past the caches
 };
 
+/// Scales that are converted at once.
+inline constexpr index_t most_requantized = 1024;
+
 }  // namespace quern::detail
 
 #define QUERN_DETAIL_EACH_ISA "../convert/requantize_body.inl"
@@ -58,8 +61,8 @@ struct part_requantizer {
 
   /// Parameters and zero points. Raw memory, since parameters may have initializers, which would be run for all in each call.
   struct arrays {
-    alignas(64) unsigned char memory[most_columns * sizeof(parameters)];
-    alignas(64) std::int32_t src_zeros[most_columns], dst_zeros[most_columns];
+    alignas(64) unsigned char memory[most_requantized * sizeof(parameters)];
+    alignas(64) std::int32_t src_zeros[most_requantized], dst_zeros[most_requantized];
     QUERN_INLINE parameters* ratios() noexcept { return reinterpret_cast<parameters*>(memory); }
     QUERN_INLINE void set(index_t at, parameters ratio, std::int32_t src_zero, std::int32_t dst_zero) {
       ::new (static_cast<void*>(ratios() + at)) parameters(ratio);
@@ -81,7 +84,7 @@ struct part_requantizer {
   QUERN_INLINE part_requantizer(params_view p_, bool p_single_, params_view q_, bool q_single_, index_t count, index_t all,
                                 std::int32_t q_min_, std::int32_t q_max_, bool in_place_, isa cap_)
       : p(p_), q(q_), p_single(p_single_), q_single(q_single_), q_min(q_min_), q_max(q_max_), in_place(in_place_),
-        large(all >= streaming_bytes / static_cast<index_t>(sizeof(Dst))), cap(cap_), keeps_all(count <= most_columns) {
+        large(all >= streaming_bytes / static_cast<index_t>(sizeof(Dst))), cap(cap_), keeps_all(count <= most_requantized) {
     for (index_t i = 0; i < count; ++i) set(whole, keeps_all ? i : 0, i);
   }
   QUERN_INLINE void set(arrays& to, index_t at, index_t i) {
@@ -96,9 +99,9 @@ struct part_requantizer {
       set(to, at, i);
   }
   void operator()(Src const* src, Dst* dst, part_shape const& s) {
-    if (s.col_scale != 0 && s.cols > most_columns) {
-      for (index_t j = 0; j < s.cols; j += most_columns) {
-        index_t const n = s.cols - j < most_columns ? s.cols - j : most_columns;
+    if (s.col_scale != 0 && s.cols > most_requantized) {
+      for (index_t j = 0; j < s.cols; j += most_requantized) {
+        index_t const n = s.cols - j < most_requantized ? s.cols - j : most_requantized;
         (*this)(src + j, dst + j, part_shape{s.rows, n, s.src_stride, s.dst_stride, s.scale + j * s.col_scale, 0, s.col_scale, n});
       }
       return;
@@ -110,7 +113,7 @@ struct part_requantizer {
     };
     if (s.col_scale != 0) {
       // A vector of zero points is read as a whole.
-      if (keeps_all && s.col_scale == 1 && s.period >= s.cols && s.scale + ((s.cols + 63) & ~index_t{63}) <= most_columns) {
+      if (keeps_all && s.col_scale == 1 && s.period >= s.cols && s.scale + ((s.cols + 63) & ~index_t{63}) <= most_requantized) {
         use(whole, s.scale);
       } else {
         if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols)
@@ -133,7 +136,7 @@ struct part_requantizer {
       use(part, 0);
       for (index_t i = 0; i < s.rows; i += t.rows) {
         t.rows = s.rows - i;
-        if (s.row_scale != 0 && t.rows > most_columns) t.rows = most_columns;
+        if (s.row_scale != 0 && t.rows > most_requantized) t.rows = most_requantized;
         for (index_t k = 0; k < (s.row_scale == 0 ? 1 : t.rows); ++k) copy(part, k, s.scale + (i + k) * s.row_scale);
         t.row_step = s.row_scale == 0 ? 0 : 1;
         t.src = src + i * s.src_stride;

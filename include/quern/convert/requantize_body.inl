@@ -101,9 +101,10 @@ QUERN_NOINLINE std::int64_t requantize_again(Src const* src, Dst* dst, index_t c
 
 }  // namespace inner
 
-/// A rectangle with parameters and zero points for each row. Returns how many were saturated.
+namespace inner {
+/// Row by row.
 template <class P, class Src, class Dst>
-QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Src, Dst> const& t) {
+QUERN_NOINLINE std::int64_t requantize_each_row(quern::detail::requantize_task<P, Src, Dst> const& t) {
   std::int32_t const q_min = t.q_min, q_max = t.q_max;
   std::int64_t saturated = 0;
   for (index_t row = 0; row < t.rows; ++row) {
@@ -115,36 +116,35 @@ QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Sr
       std::int32_t src_zeros[lanes], dst_zeros[lanes];
       for (std::int32_t& e : src_zeros) e = t.src_zeros[number];
       for (std::int32_t& e : dst_zeros) e = t.dst_zeros[number];
-      inner::requantize_plainly(src + first, dst + first, n, &rescale, static_cast<std::int32_t const*>(src_zeros),
+      requantize_plainly(src + first, dst + first, n, &rescale, static_cast<std::int32_t const*>(src_zeros),
                                 static_cast<std::int32_t const*>(dst_zeros), 0, q_min, q_max, saturated);
     };
     index_t const n = t.cols;
     index_t done = 0;
 #if QUERN_DETAIL_PACKED
     if constexpr (sizeof(Dst) < 4) {
-      constexpr index_t block = inner::block;
       quern::detail::code_span const span(q_min, q_max);
       if (n >= block && span.told_by_bits && !t.in_place) {
         std::int32_t const zero = t.dst_zeros[number] - q_min;
         rescaler<P> const rescale(t.parameters[number]);
-        inner::block_rescales<rescaler<P>, false, false> const s(&rescale, t.src_zeros + number, &zero);
-        inner::block_rescales<rescaler<P>, false, true> const shifted(&rescale, t.src_zeros + number, &zero);
+        block_rescales<rescaler<P>, false, false> const s(&rescale, t.src_zeros + number, &zero);
+        block_rescales<rescaler<P>, false, true> const shifted(&rescale, t.src_zeros + number, &zero);
         bool const rare = t.streaming || span.narrow || t.src_zeros[number] != 0;
         bool again = false;
         while (done < n) {
-          auto const [at, count, next, past_caches] = inner::piece_of(dst, n, done, t.streaming, again);
+          auto const [at, count, next, past_caches] = piece_of(dst, n, done, t.streaming, again);
           bool outside = again;
           if (again) {
           } else if (rare) {
-            outside = inner::pack_blocks<false, true>(src + at, dst + at, count, block, block, shifted, q_min, q_max, span.narrow, past_caches);
+            outside = pack_blocks<false, true>(src + at, dst + at, count, block, block, shifted, q_min, q_max, span.narrow, past_caches);
           } else {
-            outside = inner::pack_blocks<false, false>(src + at, dst + at, count, block, block, s, q_min, q_max, false, false);
+            outside = pack_blocks<false, false>(src + at, dst + at, count, block, block, s, q_min, q_max, false, false);
           }
           if (outside) [[unlikely]] {
             bool const overlaps = next - done != count * block;
             if constexpr (sizeof(Dst) == 1) {
               rescaler<P> const same(t.parameters[number]);  // one whose address is not that of the fast loop's
-              std::int64_t const found = inner::requantize_again<false>(src + at, dst + at, count, block, block, &same, t.src_zeros + number,
+              std::int64_t const found = requantize_again<false>(src + at, dst + at, count, block, block, &same, t.src_zeros + number,
                                                                         &zero, q_min, q_max, past_caches);
               again = found != 0;
               if (!overlaps) saturated += found;
@@ -168,10 +168,61 @@ QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Sr
   return saturated;
 }
 
-/// A rectangle of at most most_columns columns, with parameters and zero points for each; these arrays go on for `lanes` elements.
+#if QUERN_DETAIL_PACKED
+/// Rows of n >= block elements, looked at together as pack_rows does. int32 has no zero point here.
+template <class P, class Src, class Dst>
+QUERN_NOINLINE bool pack_rescaled_rows(quern::detail::requantize_task<P, Src, Dst> const& t, index_t first, index_t rows) {
+  std::int32_t const q_min = t.q_min;
+  index_t const n = t.cols, last = n - block;
+  Src const* src = t.src + first * t.src_stride;
+  Dst* dst = t.dst + first * t.dst_stride;
+  words seen = broadcast_word(0);
+  for (index_t r = first; r < first + rows; ++r, src += t.src_stride, dst += t.dst_stride) {
+    rescaler<P> const rescale(t.parameters[r]);
+    std::int32_t const zero = t.dst_zeros[r] - q_min;
+    block_rescales<rescaler<P>, false, !std::is_same_v<Src, std::int32_t>> const s(&rescale, t.src_zeros + r, &zero);
+    block_codes<Dst> const codes(zero, q_min);
+    for (index_t j = 0; j < n; j += block) {
+      index_t const at = j < last ? j : last;
+      codes.template pack<false, false>(src + at, dst + at, s, false, false, seen);
+    }
+  }
+  return any_outside(seen, forbidden_bits(q_min, t.q_max, false));
+}
+#endif
+}  // namespace inner
+
+/// A rectangle with parameters and zero points for each row. Returns how many were saturated.
+template <class P, class Src, class Dst>
+QUERN_NOINLINE std::int64_t requantize_rows(quern::detail::requantize_task<P, Src, Dst> const& t) {
+#if QUERN_DETAIL_PACKED
+  if constexpr (sizeof(Dst) == 1) {
+    quern::detail::code_span const span(t.q_min, t.q_max);
+    constexpr index_t piece = inner::most_piece;
+    if (t.rows > 1 && t.row_step == 1 && t.cols >= inner::block && t.cols < piece && span.told_by_bits && !span.narrow && !t.in_place &&
+        !t.streaming && (!std::is_same_v<Src, std::int32_t> || inner::range_of_zeros(t.src_zeros, t.rows).within(0, 0))) {
+      std::int64_t saturated = 0;
+      index_t const together = piece / t.cols;
+      for (index_t i = 0; i < t.rows; i += together) {
+        index_t const rows = t.rows - i < together ? t.rows - i : together;
+        if (!inner::pack_rescaled_rows(t, i, rows)) [[likely]]
+          continue;
+        auto part = t;
+        part.src += i * t.src_stride, part.dst += i * t.dst_stride, part.rows = rows;
+        part.parameters += i, part.src_zeros += i, part.dst_zeros += i;
+        saturated += inner::requantize_each_row(part);
+      }
+      return saturated;
+    }
+  }
+#endif
+  return inner::requantize_each_row(t);
+}
+
+/// A rectangle of at most most_requantized columns, with parameters and zero points for each; these arrays go on for `lanes` elements.
 template <class P, class Src, class Dst>
 QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P, Src, Dst> const& t) {
-  constexpr index_t most = quern::detail::most_columns;
+  constexpr index_t most = quern::detail::most_requantized;
   std::int32_t const q_min = t.q_min, q_max = t.q_max;
   index_t const n = t.cols;
   alignas(64) unsigned char memory[(most / lanes) * sizeof(rescaler<P>)];
@@ -182,7 +233,7 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
   [[maybe_unused]] index_t whole = 0;
 #if QUERN_DETAIL_PACKED
   if constexpr (sizeof(Dst) < 4) {
-    constexpr index_t block = inner::block, most_rows = inner::most_rows;
+    constexpr index_t block = inner::block;
     quern::detail::code_span const span(q_min, q_max);
     if (span.told_by_bits && !t.in_place) whole = n & ~(block - 1);
     alignas(64) std::int32_t zeros[most];
@@ -190,32 +241,39 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
     for (index_t j = 0; j < whole; ++j) shifts |= t.src_zeros[j];
     for (index_t j = 0; j < whole; j += lanes) store(zeros + j, sub(load(t.dst_zeros + j), broadcast(q_min)));
     bool const rare = t.streaming || span.narrow || shifts != 0;
-    index_t const together = t.streaming ? 1 : most_rows;
-    for (index_t i = 0; i < t.rows; i += together) {
-      index_t const rows = t.rows - i < together ? t.rows - i : together;
+    // Rows in turn as quantize_columns has them, and why.
+    bool const in_caches = t.rows * n <= 1 << 16;
+    index_t together = in_caches ? 64 : t.streaming ? 8 : 4;
+    if (together > t.rows) together = t.rows;
+    index_t apart = in_caches ? 1 : t.rows / together;
+    if (apart > 3) apart = (apart - 1) | 1;
+    for (index_t i = 0, r = 0; i < t.rows;) {
+      if (i + together * apart > t.rows) together = t.rows - i < together ? t.rows - i : together, apart = 1;
+      index_t const rows = together, src_step = apart * t.src_stride, dst_step = apart * t.dst_stride;
       for (index_t j = 0; j < whole; j += block) {
-        Src const* const src = t.src + i * t.src_stride + j;
-        Dst* const dst = t.dst + i * t.dst_stride + j;
-        rescaler<P> const* const r = rescalers + j / lanes;
+        Src const* const src = t.src + (i + r) * t.src_stride + j;
+        Dst* const dst = t.dst + (i + r) * t.dst_stride + j;
+        rescaler<P> const* const r_j = rescalers + j / lanes;
         bool outside;
         if (rare)
-          outside = inner::pack_blocks<false, true>(src, dst, rows, t.src_stride, t.dst_stride,
-                                                    inner::block_rescales<rescaler<P>, true, true>(r, t.src_zeros + j, zeros + j), q_min,
+          outside = inner::pack_blocks<false, true>(src, dst, rows, src_step, dst_step,
+                                                    inner::block_rescales<rescaler<P>, true, true>(r_j, t.src_zeros + j, zeros + j), q_min,
                                                     q_max, span.narrow, t.streaming);
         else
-          outside = inner::pack_blocks<false, false>(src, dst, rows, t.src_stride, t.dst_stride,
-                                                     inner::block_rescales<rescaler<P>, true, false>(r, t.src_zeros + j, zeros + j), q_min,
+          outside = inner::pack_blocks<false, false>(src, dst, rows, src_step, dst_step,
+                                                     inner::block_rescales<rescaler<P>, true, false>(r_j, t.src_zeros + j, zeros + j), q_min,
                                                      q_max, false, false);
         if (!outside) [[likely]]
           continue;
         if constexpr (sizeof(Dst) == 1)
-          saturated += inner::requantize_again<true>(src, dst, rows, t.src_stride, t.dst_stride, r, t.src_zeros + j,
+          saturated += inner::requantize_again<true>(src, dst, rows, src_step, dst_step, r_j, t.src_zeros + j,
                                                      static_cast<std::int32_t const*>(zeros) + j, q_min, q_max, false);
         else
           for (index_t k = 0; k < rows; ++k)
-            inner::requantize_plainly(src + k * t.src_stride, dst + k * t.dst_stride, block, r, t.src_zeros + j, t.dst_zeros + j, 1,
-                                      q_min, q_max, saturated);
+            inner::requantize_plainly(src + k * src_step, dst + k * dst_step, block, r_j, t.src_zeros + j, t.dst_zeros + j, 1, q_min, q_max,
+                                      saturated);
       }
+      if (++r == apart) i += together * apart, r = 0;
     }
     if (t.streaming) fence();
   }
