@@ -344,12 +344,13 @@ QUERN_NOINLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n,
   if constexpr (!Centered)
     for (index_t r = 0; r < rows; r += lanes)
       store(zeros + r, zero_points == nullptr ? broadcast(centered) : sub(load_up_to(zero_points + r, rows - r), broadcast(q_min)));
+  block_codes<Dst> const centered_codes(centered, q_min);
   index_t next = lanes;  // of which the inverse is to be made
   for (index_t r = 0; r < rows; ++r, src += src_stride, dst += dst_stride) {
     if (r == next - lanes && next < rows) invert<Form>(load_up_to(scales + next, rows - next), inverses + next, lows + next), next += lanes;
     std::int32_t const* const zero = Centered ? &centered : zeros + r;
     block_scales<Form, Rounding, false> const s(inverses + r, std::is_same_v<Form, divide> ? lows + r : inverses + r, zero);
-    block_codes<Dst> const codes(*zero, q_min);
+    block_codes<Dst> const codes = Centered ? centered_codes : block_codes<Dst>(*zero, q_min);
     for (index_t j = 0; j < n; j += block) {
       index_t const at = j < last ? j : last;
       codes.template pack<Centered, Rare>(src + at, dst + at, s, narrow, streaming && at == j, seen);
@@ -881,9 +882,10 @@ QUERN_NOINLINE conversion_counts quantize_any_columns(quern::detail::quantize_ta
         for (index_t j = 0; ready && j + block <= n; j += block) invert_block<Form>(scales + j, inverses + j, lows + j);
         column_quantizer<Form, Src, Dst, Rounding> quantize{t,     scales, zeros,    inverses,  lows,  ready, first,
                                                                    n,     fast,   centered, streaming, false, span,  rounding};
-        index_t together = in_caches ? 64 : large ? 8 : 4;
+        index_t together = in_caches ? 64 : large && lanes >= 16 ? 8 : 4;  // half lines of 8 rows at once are too many to be written past the caches
         if (together > rows) together = rows;
         index_t apart = in_caches ? 1 : rows / together;
+        if (!large && apart > 21) apart = 21;  // of rows in the third cache it is enough
         if (apart > 3) apart = (apart - 1) | 1;  // a power of two would put them into the same sets of the first cache
         index_t const elements = in_caches ? 4096 : 8192;  // that are done again at once
         // A division takes as long as 100 elements: on 32 bits less, and in the caches there is no second turn.

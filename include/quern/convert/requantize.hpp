@@ -49,6 +49,17 @@ QUERN_INLINE std::int64_t requantize_rectangle(requantize_task<P, Src, Dst> cons
   return columns ? requantize_columns(t, cap) : requantize_rows(t, cap);
 }
 
+template <class P>
+QUERN_INLINE bool divide_scales(P policy, float const* scales, float divisor, index_t n, float* ratios, std::int32_t* src_zeros,
+                                std::int32_t* dst_zeros, std::int32_t dst_zero, isa cap) {
+  QUERN_DETAIL_BEST(false, cap, divide_scales(policy, scales, divisor, n, ratios, src_zeros, dst_zeros, dst_zero))
+}
+/// Whether parameters are no more than the ratio of the scales, as a float.
+template <class P>
+inline constexpr bool is_float_ratio = false;
+template <class R>
+inline constexpr bool is_float_ratio<rescale::float_multiply<R>> = true;
+
 /// The scale by which steps of the source become steps of the destination. Both are floats, their ratio is a double.
 QUERN_INLINE constexpr double scale_ratio(float src, float dst) noexcept {
   return static_cast<double>(src) / static_cast<double>(dst);
@@ -76,16 +87,38 @@ struct part_requantizer {
   bool in_place, large;
   isa cap;
   bool keeps_all;         ///< `whole` has the parameters of every scale
+  bool by_ratio = false;  ///< convert_ratios was right
   part_shape kept{};      ///< the part whose parameters are in `part`
   std::int64_t saturated = 0;
   arrays whole, part;
 
-  /// Every scale is converted before anything is written: a policy may refuse one.
   QUERN_INLINE part_requantizer(params_view p_, bool p_single_, params_view q_, bool q_single_, index_t count, index_t all,
                                 std::int32_t q_min_, std::int32_t q_max_, bool in_place_, isa cap_)
       : p(p_), q(q_), p_single(p_single_), q_single(q_single_), q_min(q_min_), q_max(q_max_), in_place(in_place_),
-        large(all >= streaming_bytes / static_cast<index_t>(sizeof(Dst))), cap(cap_), keeps_all(count <= most_requantized) {
+        large(all >= streaming_bytes / static_cast<index_t>(sizeof(Dst))), cap(cap_), keeps_all(count <= most_requantized) {}
+  /// Every scale is converted before anything is written: a policy may refuse one.
+  QUERN_INLINE void convert_all(index_t count) {
     for (index_t i = 0; i < count; ++i) set(whole, keeps_all ? i : 0, i);
+  }
+  /// `n` ratios from scale `first` on.
+  QUERN_INLINE bool divide(arrays& to, index_t first, index_t n) {
+    if constexpr (is_float_ratio<P>)
+      return divide_scales(P{}, p.scales + first, q.scale(0), n, reinterpret_cast<float*>(to.memory), to.src_zeros, to.dst_zeros,
+                           q.zero_point(0), cap);
+    else
+      return false;
+  }
+  /// The same of valid accumulators' scales and one scale of the destination, many at a time; else false.
+  QUERN_INLINE bool convert_ratios(index_t count) {
+    if constexpr (is_float_ratio<P> && std::is_same_v<Src, std::int32_t>) {
+      if (!q_single || p.zero_points != nullptr || p.count != count || p.scales == nullptr) return false;
+      by_ratio = true;
+      for (index_t i = 0; i < count && by_ratio; i += most_requantized)
+        by_ratio = divide(whole, i, count - i < most_requantized ? count - i : most_requantized);
+      return by_ratio;
+    } else {
+      return false;
+    }
   }
   QUERN_INLINE void set(arrays& to, index_t at, index_t i) {
     index_t const a = p_single ? 0 : i, b = q_single ? 0 : i;
@@ -116,7 +149,9 @@ struct part_requantizer {
       if (keeps_all && s.col_scale == 1 && s.period >= s.cols && s.scale + ((s.cols + 63) & ~index_t{63}) <= most_requantized) {
         use(whole, s.scale);
       } else {
-        if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols)
+        if (by_ratio && s.col_scale == 1 && s.period >= s.cols)
+          (void)divide(part, s.scale, s.cols);
+        else if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols)
           for (index_t j = 0, k = 0; j < s.cols; ++j) {
             if (j < s.period)
               copy(part, j, s.scale + k * s.col_scale);
@@ -137,7 +172,10 @@ struct part_requantizer {
       for (index_t i = 0; i < s.rows; i += t.rows) {
         t.rows = s.rows - i;
         if (s.row_scale != 0 && t.rows > most_requantized) t.rows = most_requantized;
-        for (index_t k = 0; k < (s.row_scale == 0 ? 1 : t.rows); ++k) copy(part, k, s.scale + (i + k) * s.row_scale);
+        if (by_ratio && s.row_scale == 1)
+          (void)divide(part, s.scale + i, t.rows);
+        else
+          for (index_t k = 0; k < (s.row_scale == 0 ? 1 : t.rows); ++k) copy(part, k, s.scale + (i + k) * s.row_scale);
         t.row_step = s.row_scale == 0 ? 0 : 1;
         t.src = src + i * s.src_stride;
         t.dst = dst + i * s.dst_stride;
@@ -148,7 +186,7 @@ struct part_requantizer {
   }
 };
 
-/// Two views of any shape. `q` belongs to dst; the facts are what check_params says about the two sides.
+/// Two views of any shape. `q` belongs to dst; `check` looks at the params of both sides, of src unless its number is negative.
 template <class P, class SrcGranularity, class DstGranularity, class Src, class Dst, class Check>
 QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_view q, Dst dst, std::int32_t q_min, std::int32_t q_max,
                                                 isa cap, Check const& check) {
@@ -165,8 +203,14 @@ QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_v
   }
   if (only.rows > 0) {
     index_t const count = only.col_scale != 0 ? only.period : only.row_scale != 0 ? only.rows : 1;
-    check(p_single ? 1 : count, q_single ? 1 : count);
     part_type parts(p, p_single, q, q_single, count, only.rows * only.cols, q_min, q_max, false, cap);
+    // The scales of many accumulators are checked where they are converted; if one is wrong, all are looked at again.
+    bool const many = is_float_ratio<P> && count > 1 && q_single;
+    check(many ? -1 : p_single ? 1 : count, q_single ? 1 : count);
+    if (!many || !parts.convert_ratios(count)) {
+      if (many) check(count, 1);
+      parts.convert_all(count);
+    }
     parts(src.data, dst.data, only);
     return {parts.saturated, 0};
   }
@@ -177,6 +221,7 @@ QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_v
   check(p_single ? 1 : grid.count(), q_single ? 1 : grid.count());
   if (views == views_check::nothing_to_do) return {};
   part_type parts(p, p_single, q, q_single, grid.count(), elements(to), q_min, q_max, views == views_check::same_place, cap);
+  parts.convert_all(grid.count());
   for_each_part(from, to, grid, parts);
   return {parts.saturated, 0};
 }
@@ -218,7 +263,7 @@ conversion_counts requantize(Src src, SrcParams const& src_params, DstParams con
   params_view const p = src_params.view(), q = dst_params.view();
   return detail::requantize_views<Rescale, src_granularity, dst_granularity>(
       src, p, q, dst, dst_scheme::q_min, dst_scheme::q_max, options.max_isa, [&](index_t src_count, index_t dst_count) {
-        check_params<src_scheme>(p, src_count, "requantize");
+        if (src_count >= 0) check_params<src_scheme>(p, src_count, "requantize");
         check_params<dst_scheme>(q, dst_count, "requantize");
       });
 }
@@ -240,7 +285,7 @@ conversion_counts requantize(Src acc, params_view acc_params, DstParams const& d
   params_view const q = dst_params.view();
   return detail::requantize_views<Rescale, Granularity, dst_granularity>(
       acc, acc_params, q, dst, dst_scheme::q_min, dst_scheme::q_max, options.max_isa, [&](index_t acc_count, index_t dst_count) {
-        detail::check_params(acc_params, acc_count, "requantize", {"an accumulator", granularity_name<Granularity>, 0, 0, 0, true});
+        if (acc_count >= 0) detail::check_params(acc_params, acc_count, "requantize", {"an accumulator", granularity_name<Granularity>, 0, 0, 0, true});
         check_params<dst_scheme>(q, dst_count, "requantize");
       });
 }

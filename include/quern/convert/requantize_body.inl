@@ -243,9 +243,10 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
     bool const rare = t.streaming || span.narrow || shifts != 0;
     // Rows in turn as quantize_columns has them, and why.
     bool const in_caches = t.rows * n <= 1 << 16;
-    index_t together = in_caches ? 64 : t.streaming ? 8 : 4;
+    index_t together = in_caches ? 64 : t.streaming && lanes >= 16 ? 8 : 4;
     if (together > t.rows) together = t.rows;
     index_t apart = in_caches ? 1 : t.rows / together;
+    if (!t.streaming && apart > 21) apart = 21;
     if (apart > 3) apart = (apart - 1) | 1;
     for (index_t i = 0, r = 0; i < t.rows;) {
       if (i + together * apart > t.rows) together = t.rows - i < together ? t.rows - i : together, apart = 1;
@@ -283,4 +284,27 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
                               static_cast<rescaler<P> const*>(rescalers) + whole / lanes, t.src_zeros + whole, t.dst_zeros + whole, 1,
                               q_min, q_max, saturated);
   return saturated;
+}
+
+/// ratios[i] = scales[i] / divisor for i < n, n >= 1, and up to `lanes` more than that of both zero points. The quotient of two floats is the same
+/// whether it is rounded to double before or not: 53 >= 2 * 24. False where a scale is not valid, or a ratio not a normal float.
+template <class P>
+QUERN_NOINLINE bool divide_scales(P, float const* scales, float divisor, index_t n, float* ratios, std::int32_t* src_zeros, std::int32_t* dst_zeros,
+                                  std::int32_t dst_zero) {
+  f32s const by = broadcast(divisor);
+  f32s least = div(inner::load_up_to(scales, n), by), most = least;
+  for (index_t j = 0; j < n; j += lanes) {
+    store(src_zeros + j, broadcast(std::int32_t{0}));
+    store(dst_zeros + j, broadcast(dst_zero));
+    index_t const at = j + lanes <= n ? j : n - lanes;
+    if (at < 0) {
+      store_first(ratios, least, n);
+      break;
+    }
+    f32s const ratio = div(load(scales + at), by);
+    store(ratios + at, ratio);
+    least = min(ratio, least), most = max(ratio, most);
+  }
+  return inner::scale_bits_within(scales, n, quern::detail::least_scale_bits, quern::detail::most_scale_bits) &&
+         !any(mask_or(less(least, broadcast(0x1p-126f)), less(broadcast(0x1.fffffep127f), most)));
 }

@@ -258,6 +258,11 @@ struct float_product {
   QUERN_INLINE explicit float_product(Parameters p) : scale(broadcast(p.scale)) {}
   template <class Parameters>
   QUERN_INLINE_BODY float_product(Parameters const* p, index_t n) {
+    static_assert(sizeof(Parameters) == sizeof(float));
+    if (n == lanes) {
+      scale = load(&p->scale);
+      return;
+    }
     float all[lanes] = {};
     for (index_t i = 0; i < n; ++i) all[i] = p[i].scale;
     scale = load(static_cast<float const*>(all));
