@@ -31,7 +31,8 @@ def git(*arguments):
 
 def run(binary, pattern, seconds):
     """Runs the cases that match, with a line of progress, and returns Google Benchmark's JSON."""
-    pattern = f"^peak/|{pattern}"
+    # Google Benchmark appends /iterations:1/manual_time to the names that it filters.
+    pattern = "^peak/|" + pattern.replace("$", "(/iterations|$)")
     listed = subprocess.run([binary, "--benchmark_list_tests=true", f"--benchmark_filter={pattern}"],
                             capture_output=True, text=True, check=True).stdout.split("\n")
     total = sum(1 for line in listed if "/" in line)
