@@ -411,7 +411,9 @@ class layer_maker {
     if (a.type == element::i8 && b.type == element::i8 && out().type == element::i8)
       made_.run = [=, m = Rescale::from_real(scale), va = views(source<std::int8_t>(0), a, o.adj_x), vb = views(source<std::int8_t>(1), b, o.adj_y),
                    vy = nd(target<std::int8_t>(), out().extents), za = a.zero_point(), zb = b.zero_point(), zy = out().zero_point()] {
-        quern::batch_matmul(va, vb, za, zb, vy, [&](std::int64_t acc) { return clamp(Rescale::apply(wrap32(acc), m) + zy, l.min, l.max); });
+        epilogue<Rescale> stages{.rescale = m, .dst_zero_point = zy};
+        stages.min = l.min, stages.max = l.max;
+        quern::batch_matmul(va, vb, za, zb, vy, stages);
       };
     else if (a.type == element::i16 && b.type == element::i16 && out().type == element::i16)
       made_.run = [=, m = rescale::tflite_s64::from_real(scale), va = views(source<std::int16_t>(0), a, o.adj_x), vb = views(source<std::int16_t>(1), b, o.adj_y),
