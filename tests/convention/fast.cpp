@@ -670,6 +670,37 @@ TEST_CASE("scales along an axis: TVM's and TFLite's operators", "[convention][tv
   CHECK((back[0] == 1.5f && back[2] == -1.0f));
 }
 
+TEST_CASE("QGemm's C broadcasts to m x n", "[convention][onnx]") {
+  constexpr index_t m = 3, k = 5, n = 4;
+  auto const a = codes(m * k, 51), b = codes(k * n, 52);
+  std::vector<std::int32_t> const c = {100, -2000, 30, 7, 5000, 60, -70, 800, 9, -10, 11, 12};
+  affine const pa{0.5f, 3}, py{40.0f, -5};
+  auto const check = [&](onnx::com_microsoft::addend const& addend, auto const& value) {
+    std::vector<std::int8_t> y(m * n);
+    std::vector<float> real(m * n);
+    onnx::com_microsoft::qgemm(row_major(a.data(), m, k), pa, row_major(b.data(), k, n), {0.25f, 2}, addend, py, row_major(y.data(), m, n), 0.7f);
+    onnx::com_microsoft::qgemm(row_major(a.data(), m, k), pa, row_major(b.data(), k, n), {0.25f, 2}, addend, row_major(real.data(), m, n), 0.7f);
+    for (index_t i = 0; i < m; ++i)
+      for (index_t j = 0; j < n; ++j) {
+        std::int32_t acc = value(i, j);
+        for (index_t t = 0; t < k; ++t) acc += (a[static_cast<std::size_t>(i * k + t)] - 3) * (b[static_cast<std::size_t>(t * n + j)] - 2);
+        float const src = 0.7f * pa.scale, scale = src * 0.25f;
+        CHECK(y[static_cast<std::size_t>(i * n + j)] == static_cast<std::int8_t>(convention::onnx_runtime::output_stage<s8>(src, 0.25f, py)(acc)));
+        CHECK(real[static_cast<std::size_t>(i * n + j)] == static_cast<float>(acc) * scale);
+      }
+  };
+  auto const at = [&](index_t i) { return c[static_cast<std::size_t>(i)]; };
+  check({}, [](index_t, index_t) { return 0; });
+  check(vector_view<std::int32_t const>{c.data(), n, 1}, [&](index_t, index_t j) { return at(j); });
+  check(nd(c.data(), make_shape()), [&](index_t, index_t) { return at(0); });
+  check(nd(c.data(), make_shape(1, n)), [&](index_t, index_t j) { return at(j); });
+  check(nd(c.data(), make_shape(m, 1)), [&](index_t i, index_t) { return at(i); });
+  check(nd(c.data(), make_shape(m, n)), [&](index_t i, index_t j) { return at(i * n + j); });
+  std::vector<std::int8_t> y(m * n, 99);
+  CHECK_THROWS_AS(onnx::com_microsoft::qgemm(row_major(a.data(), m, k), pa, row_major(b.data(), k, n), {0.25f, 2}, nd(c.data(), make_shape(2, n)), py, row_major(y.data(), m, n)), error);
+  CHECK(y == std::vector<std::int8_t>(m * n, 99));
+}
+
 TEST_CASE("MatMulNBits: real zero points and g_idx", "[convention][onnx]") {
   std::uint8_t const packed[] = {0x21, 0x43, 0x65, 0x87};  // codes 1..8 of one output, two blocks of four
   float const scales[] = {0.5f, -0.25f}, real_zeros[] = {1.5f, 6.0f}, a[] = {1, 2, 3, 4, 5, 6, 7, 8};

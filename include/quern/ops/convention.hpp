@@ -162,7 +162,7 @@ using form_of = std::conditional_t<C::form == convention::scale_form::divide, di
 /// number. @errors scale, zero_point.
 template <class C, class Code>
   requires(quantizes_in_a_loop<C, Code> && !narrow_codes<C>)
-QUERN_NOINLINE bool quantize_columns(matrix_view<float const> src, params_view p, matrix_view<typename code_of_t<Code>::storage> dst, isa max_isa) {
+QUERN_NOINLINE bool quantize_by_columns(matrix_view<float const> src, params_view p, matrix_view<typename code_of_t<Code>::storage> dst, isa max_isa) {
   bool may_be_far = false;
   quantize_views<typename C::rounding, form_of<C>>(src, borrowed_params<asymmetric<code_of_t<Code>, per_channel<1>>>{p}, dst,
                                                    quantize_options<typename C::rounding>{.max_isa = max_isa}, &may_be_far);

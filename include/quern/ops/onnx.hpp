@@ -368,12 +368,18 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
       converted_first(first, count, s);
     }
   };
-  if constexpr (floats && std::is_same_v<real_type, float> && !detail::is_minifloat<Target>) {
+  constexpr bool by_columns = [] {
+    if constexpr (floats && std::is_same_v<real_type, float> && !detail::is_minifloat<Target>)
+      return detail::quantizes_in_a_loop<convention::onnx, Target>;
+    else
+      return false;
+  }();
+  if constexpr (by_columns) {
     if (in_float) {
       auto const zeros = detail::widened_zero_points(zero_point);
       return detail::for_each_scale("QuantizeLinear", x.extents, scale.extents, scale.size(), a, stretch, [&](index_t first, index_t rows, index_t cols, index_t s) {
         params_view const p{scale.data + s, zeros.empty() ? nullptr : zeros.data() + s, cols};
-        bool const far = detail::quantize_columns<convention::onnx, Target>(row_major(x.data + first, rows, cols), p, row_major(y.data + first, rows, cols), max_isa);
+        bool const far = detail::quantize_by_columns<convention::onnx, Target>(row_major(x.data + first, rows, cols), p, row_major(y.data + first, rows, cols), max_isa);
         for (index_t i = 0; ort && far && i < rows * cols; ++i) converted_first(first + i, 1, s + i % cols);
         return true;
       });
@@ -557,30 +563,82 @@ void qlinear_conv(nd_view<X> x, convention::affine px, nd_view<W> w, operand con
 namespace com_microsoft {
 inline namespace QUERN_ABI {
 
+/// QGemm's C: none, or int32 values that broadcast to m x n (a scalar, n, 1 x n, m x 1, m x n).
+struct addend {
+  nd_view<std::int32_t const> values{};
+
+  QUERN_INLINE constexpr addend() noexcept = default;
+  QUERN_INLINE constexpr addend(nd_view<std::int32_t const> v) noexcept : values(v) {}
+  QUERN_INLINE constexpr addend(nd_view<std::int32_t> v) noexcept : values(v) {}
+  QUERN_INLINE constexpr addend(vector_view<std::int32_t const> v) noexcept {
+    if (v.size == 0) return;
+    values.data = v.data;
+    values.extents.rank = 1, values.extents.dim[0] = v.size, values.stride[0] = v.stride;
+  }
+  QUERN_INLINE constexpr addend(vector_view<std::int32_t> v) noexcept : addend(vector_view<std::int32_t const>(v)) {}
+};
+}  // inline namespace QUERN_ABI
+}  // namespace com_microsoft
+}  // namespace onnx
+
+namespace detail {
+inline namespace QUERN_ABI {
+/// Calls run(rows of lhs, rows of dst, bias) once, or for each row where C has more than one.
+template <class A, class Y, class F>
+void with_addend(matrix_view<A> lhs, matrix_view<Y> y, onnx::com_microsoft::addend const& c, F const& run) {
+  if (c.values.data == nullptr && c.values.extents.rank == 0) return run(lhs, y, vector_view<std::int32_t const>{});
+  shape const all = make_shape(y.rows, y.cols);
+  bool fits = c.values.extents.rank <= 2;
+  for (int d = 0; fits && d < c.values.extents.rank; ++d) {
+    index_t const extent = c.values.extents.dim[d], wanted = all.dim[d + 2 - c.values.extents.rank];
+    fits = extent == 1 || extent == wanted;
+  }
+  if (!fits) fail(errc::shape, "QGemm: c has ", c.values.size(), " elements in rank ", c.values.extents.rank, "; it must broadcast to ", y.rows, " x ", y.cols, ".");
+  if (c.values.data == nullptr && !y.empty()) fail(errc::null, "QGemm: c is null.");
+  if (y.empty()) return run(lhs, y, vector_view<std::int32_t const>{});
+  auto const each = broadcast(c.values, all);
+  buffer<std::int32_t> bias(y.cols);
+  bool const one = each.stride[0] == 0;
+  for (index_t i = 0; i < (one ? 1 : y.rows); ++i) {
+    for (index_t j = 0; j < y.cols; ++j) bias[j] = each.data[i * each.stride[0] + j * each.stride[1]];
+    vector_view<std::int32_t const> const row{bias.data(), bias.size(), 1};
+    one ? run(lhs, y, row) : run(lhs.block(i, 0, 1, lhs.cols), y.block(i, 0, 1, y.cols), row);
+  }
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
+namespace onnx {
+namespace com_microsoft {
+inline namespace QUERN_ABI {
+
 /// QGemm with integer output: y = saturate(half_even(f32(acc + c) * (f32(alpha a_scale) b_scale / y_scale)) + y_zero).
 /// a is m x k (`trans_a`: k x m), b k x n (`trans_b`: n x k). @errors as gemm, scale.
 template <class A, class B, class Y>
-void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand const& pb, vector_view<std::int32_t const> c,
-           convention::affine py, matrix_view<Y> y, float alpha = 1, bool trans_a = false, bool trans_b = false, gemm_options const& options = {}) {
-  auto const lhs = trans_a ? a.transposed() : a;
-  auto const rhs = trans_b ? b.transposed() : b;
+void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand const& pb, addend const& c, convention::affine py, matrix_view<Y> y,
+           float alpha = 1, bool trans_a = false, bool trans_b = false, gemm_options const& options = {}) {
+  auto const weights = pack(trans_b ? b.transposed() : b);
   // f32(alpha * a_scale) takes the place of the source's scale, so that the convention's own scale is QGemm's.
-  gemm<convention::onnx_runtime>(lhs, pack(rhs), y, {.src = {rounded(alpha * pa.scale), pa.zero_point}, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = c, .dst = py}, options);
+  convention::affine const src{rounded(alpha * pa.scale), pa.zero_point};
+  detail::with_addend(trans_a ? a.transposed() : a, y, c, [&](auto lhs, auto dst, vector_view<std::int32_t const> bias) {
+    gemm<convention::onnx_runtime>(lhs, weights, dst, {.src = src, .weight_scale = pb.scale, .weight_zero_point = pb.zero_point, .bias = bias, .dst = py}, options);
+  });
 }
 
 /// QGemm with float output (no y_scale): y = f32(acc + c) * f32(f32(alpha a_scale) b_scale).
 template <class A, class B>
-void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand const& pb, vector_view<std::int32_t const> c, matrix_view<float> y,
-           float alpha = 1, bool trans_a = false, bool trans_b = false, gemm_options const& options = {}) {
+void qgemm(matrix_view<A> a, convention::affine pa, matrix_view<B> b, operand const& pb, addend const& c, matrix_view<float> y, float alpha = 1,
+           bool trans_a = false, bool trans_b = false, gemm_options const& options = {}) {
   epilogue<to_real> e{};
   e.lhs_zero_point = pa.zero_point;
   e.rhs_zero_point = pb.zero_point;
-  e.bias = c;
   e.rescale.rows = rounded(alpha * pa.scale);
   e.rescale.cols = pb.scale;
-  auto const lhs = trans_a ? a.transposed() : a;
-  auto const rhs = trans_b ? b.transposed() : b;
-  gemm(lhs, pack(rhs), y, e, options);
+  auto const weights = pack(trans_b ? b.transposed() : b);
+  detail::with_addend(trans_a ? a.transposed() : a, y, c, [&](auto lhs, auto dst, vector_view<std::int32_t const> bias) {
+    e.bias = bias;
+    gemm(lhs, weights, dst, e, options);
+  });
 }
 
 /// QLinearAdd, QLinearMul, with numpy's broadcasting. `C`: onnx_runtime (x86), onnx_runtime_arm, onnx_runtime_portable.
@@ -830,7 +888,7 @@ void matmul_nbits_int8(matrix_view<float const> a, n_bit_weights<Bits> const& w,
       scales[r * blocks + g] = largest / 127.0f;
       float const inverse = largest != 0 ? 127.0f / largest : 0.0f;  // not 1 / scale: the last bit decides ties
       for (index_t i = first; i < last; ++i)
-        codes[r * w.k + i] = static_cast<std::int8_t>(clamp(round_to::half_even::to_integral(rounded(a(r, i) * inverse)), -128.0f, 127.0f));
+        codes[r * w.k + i] = static_cast<std::int8_t>(convention::detail::rounded_code<round_to::half_even>(rounded(a(r, i) * inverse), 0, {-128, 127}, -128));  // NaN: the lowest
     }
   buffer<std::int16_t> tile(w.k * together);
   for (index_t j = 0; j < w.n; j += together) {

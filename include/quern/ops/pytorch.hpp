@@ -51,7 +51,7 @@ void quantize_per_channel(nd_view<X> x_, vector_view<double const> scales, vecto
     for (index_t c = 0; c < scales.size; ++c) single[c] = static_cast<float>(scales[c]);
     auto const zero = quern::detail::widened_zero_points(zeros);
     quern::detail::for_each_scale("quantize_per_channel", x.extents, s.extents, count, {.axis = axis}, stretch, [&](index_t first, index_t rows, index_t cols, index_t c) {
-      quern::detail::quantize_columns<Engine, Code>(row_major(x.data + first, rows, cols), {single.data() + c, zero.empty() ? nullptr : zero.data() + c, cols},
+      quern::detail::quantize_by_columns<Engine, Code>(row_major(x.data + first, rows, cols), {single.data() + c, zero.empty() ? nullptr : zero.data() + c, cols},
                                                     row_major(y.data + first, rows, cols), max_isa);
       return true;
     });
