@@ -45,8 +45,10 @@ struct gemm_blocks {
     if (b.in_place && flips) b.copied = 2 * max_tile_rows;
     // One block for all of k where few rows stay in L2: rhs is one long stream, and a tile begins and ends only once.
     bool const whole_k = rows <= 24 && p.segment == 0 && rows * p.k * code <= half_of_l2 / 2;
-    bool const deep = p.plain != nullptr && code == 1 && set.needs >= isa::avx512bw;
-    b.k = k_blocks::of(p.k, p.segment, whole_k ? p.k : deep ? deep_block : kernel::lhs_block / code);
+    bool const deep = code == 1 && set.needs >= isa::avx512bw;
+    // Words: 1,024 too, 16 KB of a panel (AVX2: 2 % more than half of it). What gathers a window copies a row of lhs_block at a time.
+    index_t const most = p.plain == nullptr ? kernel::lhs_block / code : deep ? deep_block : kernel::lhs_block;
+    b.k = k_blocks::of(p.k, p.segment, whole_k ? p.k : most);
     if (b.k.block * code > kernel::lhs_block) b.lhs_stride = (b.k.block * code / 128 * 2 + 3) * 64;  // an odd number of lines
     index_t const row_bytes_in_l2 = b.in_place ? p.k : b.k.count * b.lhs_stride;
     if (!whole_k && rows * row_bytes_in_l2 > half_of_l2) {
