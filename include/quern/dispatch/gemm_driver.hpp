@@ -185,6 +185,7 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
       index_t const ld = panels * 16;
       bool const whole_columns = columns == panels * 16;
       index_t across = 1;
+      job.live = whole_columns ? 0 : static_cast<int>(columns);
       for (auto at = b.k.begin(); !b.k.done(at); b.k.next(at)) {
         index_t const steps_of_rhs = p.nibbles ? (at.count + 7) / 8 : (at.count + 3) / 4;
         unsigned char const* rhs = p.rhs + panel * p.panel_bytes + at.k0 / (p.nibbles ? 8 : 4) * row_bytes;
@@ -214,9 +215,9 @@ inline void run_gemm_task(gemm_problem const& p, kernel::kernel_set const& set, 
           index_t const live = t.rows < rows - r ? t.rows : rows - r;
           bool const full = live == t.rows, direct = direct_block && full, scaled = scaled_block && full;
           // Tiles whose results need nothing else run together. Columns that dst does not have go no further than scratch.
-          bool const final = (direct || scaled) && whole_columns;
+          bool const final = (direct || scaled) && (whole_columns || set.stores_first);
           // One row of tiles whose results need nothing else: all of them in one call.
-          if (final && one_block && live == rows && set.scales && panels <= 2 && (!p.nibbles || by_nibbles))
+          if (final && whole_columns && one_block && live == rows && set.scales && panels <= 2 && (!p.nibbles || by_nibbles))
             across = (p.n / 16 - panel < run ? p.n / 16 - panel : run) / panels;
           bool const flipped = b.in_place && p.kind == 1 && t.flipped != nullptr;
           bool const read_in_place = b.in_place && full && (p.kind == 0 || flipped), copied_now = !read_in_place && r < first_copied;

@@ -59,6 +59,7 @@ struct tile_job {
   unsigned char* dst = nullptr;
   unsigned char const* ahead = nullptr;   ///< rhs that comes later, panel_bytes a tile: the first `ahead_tiles` tiles fetch it into L2
   index_t ahead_tiles = 0;
+  int live = 0;                           ///< columns that the destination has, of sets that store the first of a row; 0: all
   bool across = false;                    ///< tiles are beside each other; of sets that scale
   bool fetches_acc = false;               ///< acc is somewhere in memory: fetched into L2 before the products
 };
@@ -103,6 +104,7 @@ struct kernel_set {
   lhs_form form = lhs_form::words;
   bool needs_proof = false;  ///< exact only while lhs_max * pairs[panel] <= 32767 (vpmaddubsw)
   bool scales = false;       ///< tiles heed tile_job::scaling
+  bool stores_first = false;  ///< and tile_job::live
   bool tiled = false;        ///< AMX: blocks of x86_amx.hpp instead of tiles, codes copied as they are
   tile_kernel const* tiles = nullptr;    ///< by panels, then rows, ascending
   int tile_count = 0;

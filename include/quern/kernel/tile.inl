@@ -45,8 +45,12 @@ QUERN_INLINE_BODY void start(vec (&c)[S][M][V], int pass, kernel::tile_job const
   }
 }
 
+/// Whether tiles can store the first columns of a row only. One pass a tile then.
+template <class Dot>
+inline constexpr bool stores_first = requires { Dot::store_first(static_cast<std::int32_t*>(nullptr), zero(), 1); };
+
 /// Four vectors at a time become the `lanes` columns of up to four rows.
-template <int W, int M, int V>
+template <class Dot, int W, bool Masked, int M, int V>
 QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job const& job, tile_place const& at) {
   kernel::tile_scaling const& s = *job.scaling;
   index_t const stride = s.stride;
@@ -71,7 +75,12 @@ QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job
       out = simd::min_signed(simd::max_signed(out, simd::broadcast_byte(s.lo)), simd::broadcast_byte(s.hi));
       out = simd::bit_xor(out, simd::broadcast_byte(s.flip));
     }
-    if constexpr (W % 2 == 0) {
+    if constexpr (Masked) {
+      Dot::template store_first<0>(to[0], out, job.live - g % W * 16);
+      if (g + 1 < M * W) Dot::template store_first<1>(to[1], out, job.live - (g + 1) % W * 16);
+      if (g + 2 < M * W) Dot::template store_first<2>(to[2], out, job.live - (g + 2) % W * 16);
+      if (g + 3 < M * W) Dot::template store_first<3>(to[3], out, job.live - (g + 3) % W * 16);
+    } else if constexpr (W % 2 == 0) {
       simd::store_half<0>(to[0], out);
       if (g + 2 < M * W) simd::store_half<1>(to[2], out);
     } else {
@@ -101,8 +110,20 @@ QUERN_INLINE_BODY void finish(vec (&c)[S][M][V], int pass, kernel::tile_job cons
     }
     init += job.init_ld;
   }
-  if (job.scaling != nullptr) return store_scaled<W>(c[0], column, job, at);
+  if (job.scaling != nullptr) {
+    if constexpr (stores_first<Dot>)
+      if (job.live != 0) return store_scaled<Dot, W, true>(c[0], column, job, at);
+    return store_scaled<Dot, W, false>(c[0], column, job, at);
+  }
   std::int32_t* acc = at.acc + column;
+  if constexpr (stores_first<Dot>)
+    if (job.live != 0) {
+#pragma GCC unroll 16
+      for (int r = 0; r < M; ++r, acc += job.ld)
+#pragma GCC unroll 16
+        for (int w = 0; w < W; ++w) Dot::store_first(acc + w * simd::lanes, c[0][r][w], job.live - w * 16);
+      return;
+    }
 #pragma GCC unroll 16
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 16

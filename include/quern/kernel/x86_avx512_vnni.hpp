@@ -27,6 +27,13 @@ QUERN_INLINE void store(std::int32_t* p, vec x) { _mm512_storeu_si512(p, x); }
 
 struct dpbusd : avx512bw::chain {
   QUERN_INLINE static vec dot(vec c, vec a, vec b) { return _mm512_dpbusd_epi32(c, a, b); }
+  /// The first `live` of 16, at most all and at least none.
+  QUERN_INLINE static __mmask16 first(int live) { return static_cast<__mmask16>(live >= 16 ? 0xffff : live <= 0 ? 0 : (1 << live) - 1); }
+  QUERN_INLINE static void store_first(std::int32_t* p, vec x, int live) { _mm512_mask_storeu_epi32(p, first(live), x); }
+  template <int Quarter>
+  QUERN_INLINE static void store_first(unsigned char* p, simd::bytes const& x, int live) {
+    _mm_mask_storeu_epi8(p, first(live), _mm512_maskz_extracti32x4_epi32(0xf, x.v, Quarter));
+  }
 };
 
 /// s8 + 128. Zen 4 does the xor on ports that vpdpbusd leaves free, in 12 x 2 tiles at no cost (466 GOPS, 464 without); Intel would take
@@ -71,6 +78,7 @@ inline kernel_set const& avx512_vnni_kernels() noexcept {
                                   .needs = isa::avx512_vnni,
                                   .form = lhs_form::bytes,
                                   .scales = true,
+                                  .stores_first = true,
                                   .tiles = tiles,
                                   .tile_count = sizeof(tiles) / sizeof(tiles[0]),
                                   .nibble_tiles = nibble_tiles,
