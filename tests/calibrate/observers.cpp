@@ -371,6 +371,24 @@ TEST_CASE("NVIDIA's collector keeps the first batch's width and grows", "[calibr
   CHECK(refusal([&] { h.observe(view(absurd)); }).find("representative") != std::string::npos);
 }
 
+TEST_CASE("torch_histogram counts values whose distances leave float", "[calibrate][torch_histogram]") {
+  for (float far : {2e35f, 2e38f}) {
+    std::vector<float> x(300);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 3 == 0 ? far : i % 3 == 1 ? -far : 0.0f;
+    for (isa i : {isa::baseline, isa::sse41, isa::avx2, isa::avx512bw, isa::best}) {
+      calibrate::torch_histogram h, few;
+      h.observe(view(x), i);
+      few.observe(vector_view<float const>{x.data(), 30, 1}, i);
+      float all = 0;
+      for (index_t b = 0; b < calibrate::torch_histogram::bins; ++b) {
+        all += h.bin(b);
+        CHECK(h.bin(b) == 10 * few.bin(b));  // lines too short for vectors
+      }
+      CHECK(all == 300);
+    }
+  }
+}
+
 TEST_CASE("the frameworks' histograms count by their definitions, whatever the instruction set, type and stride", "[calibrate][torch_histogram]") {
   auto x = normal(4999, 3, 2.7f);
   std::vector<double> spread(2 * x.size());

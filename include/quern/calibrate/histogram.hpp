@@ -163,7 +163,7 @@ class histogram {
     std::uint64_t total = 0;
     for (auto& c : h.counts_) total += c = r.u64();
     double const end = ldexp_of(static_cast<double>(half), h.exponent_);
-    if (total != static_cast<std::uint64_t>(h.count_) || h.exponent_ < lowest_exponent || h.exponent_ > 128 ||
+    if (total != static_cast<std::uint64_t>(h.count_) || h.count_ < 0 || h.batches_ < 0 || h.nan_ < 0 || h.inf_ < 0 || h.zeros_ < 0 || h.zeros_ > h.count_ || h.exponent_ < lowest_exponent || h.exponent_ > 128 ||
         (h.count_ > 0 && !(h.min_ <= h.max_ && -end <= h.min_ && h.max_ <= end)))
       fail(errc::format, "load: src's counts, range and width contradict each other.");
     return h;

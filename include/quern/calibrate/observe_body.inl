@@ -207,7 +207,7 @@ struct observe_bins {
 /// torch.histc: min(trunc((x - low) * bins / (high - low)), bins - 1), or `bins` for x outside of [low, high] and NaN.
 struct observe_histc {
   observe_tables tables;
-  observe_f32 low, high, span, count;
+  observe_f32 low, high, span, count, most;
   observe_i32 last;
 
   QUERN_INLINE observe_histc(float low_, float high_, std::int32_t bins, std::int32_t table) : tables(0, table, 2 * table) {
@@ -215,14 +215,17 @@ struct observe_histc {
     high = high_ - observe_f32{};
     span = high - low;
     count = static_cast<float>(bins) - observe_f32{};
+    most = static_cast<float>(bins - 1) - observe_f32{};
     last = bins - 1 - observe_i32{};
   }
   template <class Index>
   QUERN_INLINE void find(float const* at, int step, Index* to) const {
     observe_f32 v;
     __builtin_memcpy(&v, at, sizeof v);
-    observe_i32 bin = __builtin_convertvector((v - low) * count / span, observe_i32);
-    bin = bin < last ? bin : last;
+    // Clamped as a float: beyond 1.7e35 the product is infinite, beyond 3.4e38 the span, and neither is an integer.
+    observe_f32 place = (v - low) * count / span;
+    place = place < most ? place : most;
+    observe_i32 bin = __builtin_convertvector(place, observe_i32);
     bin = v >= low ? bin : last + 1;
     bin = v <= high ? bin : last + 1;
     tables.store(bin, ((observe_i32)v & 0x7fffffff) == 0, step, to);

@@ -163,8 +163,8 @@ class torch_histogram {
     buffer<std::uint64_t> counted(tables.table);
     auto const bin_of = [e](float x) -> index_t {
       if (!(x >= e.low && x <= e.high)) return bins;
-      auto const at = static_cast<index_t>((x - e.low) * static_cast<float>(bins) / (e.high - e.low));
-      return at < bins ? at : bins - 1;
+      float const at = (x - e.low) * static_cast<float>(bins) / (e.high - e.low);
+      return at < static_cast<float>(bins - 1) ? static_cast<index_t>(at) : bins - 1;  // infinite or NaN for values beyond 1.7e35, too
     };
     detail::for_each_block(batch, [&](float const* x, index_t n) {
       index_t const whole = n & ~index_t{63};
