@@ -84,7 +84,7 @@ class Case:
         self.shape, self.threads = "/".join(parts[4:-1]), parts[-1]
         self.gops, self.gbps = entry.get("GOPS", 0), entry.get("GB/s", 0)
         self.rate = self.gops or self.gbps
-        self.seconds = entry["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[entry["time_unit"]]
+        self.seconds = seconds_of(entry)
         self.peak, self.share = entry.get("peak", 0), entry.get("share", 0)
         self.read_share = entry.get("read_share", 0)
         self.wrong = entry.get("wrong")
@@ -163,6 +163,8 @@ def tables(cases, peaks):
             head = ["types", "shape", "time", f"quern {unit}", "of peak", "of reading", "best rival", "ratio", "inexact rival", ""]
             keep = [i for i in range(len(head)) if i < 2 or any(row[i] for row in rows)]
             print_table([head[i] for i in keep], [[row[i] for i in keep] for row in rows])
+            if any(key[2] == FLOAT for key in keys) and not any(c.types == FLOAT for c in ours.values()):
+                print("  f32f32: the rivals' products of floats, which int8 has to beat")
             if inexact:
                 print("  * more than 0.1 % of its results are wrong")
     return ours
@@ -179,7 +181,7 @@ def own_tables(entries):
             threads = parts.pop() if parts[-1].startswith("threads:") else "threads:1"
             size = parts.pop() if re.fullmatch(r"\d+(x\d+)*", parts[-1]) else ""
             rate = f"{number(e['GB/s'])} GB/s" if e.get("GB/s") else f"{number(e['GOPS'])} GOPS" if e.get("GOPS") else ""
-            rows.append([" ".join(parts[1:]), size + ("" if threads == "threads:1" else f" ({threads})"), f"{e['real_time']:.3g} {e['time_unit']}", rate,
+            rows.append([" ".join(parts[1:]), size + ("" if threads == "threads:1" else f" ({threads})"), time_text(seconds_of(e)), rate,
                          f"{100 * e['share']:.0f} %" if e.get("share") else "", f"WRONG {e['wrong']:.2g}" if e.get("wrong") else ""])
         if rows:
             print(f"\n{topic}   (share: {share_of})")
@@ -193,7 +195,17 @@ def case_order(cases, key):
 
 
 def time_of(case):
-    return f"{case.seconds * 1e6:.3g} us" if case.seconds < 1e-3 else f"{case.seconds * 1e3:.3g} ms"
+    return time_text(case.seconds)
+
+
+def time_text(seconds):
+    for unit, size in [("us", 1e-6), ("ms", 1e-3), ("s", 1)]:
+        if seconds < 999.5 * size or unit == "s":
+            return f"{number(seconds / size)} {unit}" if seconds >= 1e-8 else f"{seconds * 1e9:.3g} ns"
+
+
+def seconds_of(entry):
+    return entry["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[entry["time_unit"]]
 
 
 def geometric_mean(values):
@@ -266,7 +278,7 @@ def roofline(cases, peaks, reads, context, path):
     if not points:
         return False
     width, height, left, bottom, right, top = 980, 620, 70, 60, 190, 40
-    x0, x1 = 1.0, 2.0 ** math.ceil(math.log2(max(intensity(c) for c in points) * 1.2))
+    x0, x1 = 4.0 ** min(0, math.floor(math.log(min(intensity(c) for c in points), 4))), 2.0 ** math.ceil(math.log2(max(intensity(c) for c in points) * 1.2))
     rates = [c.rate for c in points] + [r for r in peaks.values() if r]
     y0, y1 = 1.0, max(rates) * 1.6
     def x(v): return left + (width - left - right) * math.log(v / x0) / math.log(x1 / x0)
@@ -301,9 +313,9 @@ def roofline(cases, peaks, reads, context, path):
     for size, gbps in reads:
         if size not in (256, 16384, 65536):
             continue
-        end = min(x1, y1 / gbps)
-        svg.append(f'<line x1="{x(x0):.1f}" y1="{y(gbps * x0):.1f}" x2="{x(end):.1f}" y2="{y(gbps * end):.1f}" stroke="#9e9e9e"/>')
-        at = x0 * 1.5
+        begin, end = max(x0, y0 / gbps), min(x1, y1 / gbps)
+        svg.append(f'<line x1="{x(begin):.1f}" y1="{y(gbps * begin):.1f}" x2="{x(end):.1f}" y2="{y(gbps * end):.1f}" stroke="#9e9e9e"/>')
+        at = begin * 1.5
         svg.append(f'<text x="{x(at):.1f}" y="{y(gbps * at) - 5:.1f}" font-size="10" fill="#757575">{number(gbps)} GB/s, {size} KiB</text>')
     for c in sorted(points, key=lambda c: c.library == "quern"):
         colour, cx, cy = colours.get(c.isa, "#616161"), x(intensity(c)), y(c.rate)
@@ -353,7 +365,7 @@ def main():
         parser.error("the path of quern_bench, or --read FILE")
 
     context = result["context"]
-    print("\n".join(f"{name:9} {context.get(name, 'unknown')}" for name in ["cpu", "isa", "compiler", "flags", "commit", "governor", "time", "date"]))
+    print("\n".join(f"{name:9} {str(context.get(name, 'unknown')).strip()}" for name in ["cpu", "isa", "compiler", "flags", "commit", "governor", "time", "date"]))
     load = context.get("load_avg") or [0]
     if load[0] > 1.5:
         print(f"warning   the load average is {load[0]:.1f}: others use this machine, and the figures suffer")
@@ -368,7 +380,7 @@ def main():
     other = own_tables(other)
     if other:
         print("\nother cases")
-        print_table(["case", "", "time", "rate"], [[e["name"], "", f"{e['real_time']:.4g} {e['time_unit']}",
+        print_table(["case", "", "time", "rate"], [[e["name"], "", time_text(seconds_of(e)),
                     number(e["GOPS"]) + " GOPS" if "GOPS" in e else number(e["GB/s"]) + " GB/s" if "GB/s" in e else
                     number(e["bytes_per_second"] * 1e-9) + " GB/s" if "bytes_per_second" in e else ""] for e in other])
     verdict(cases, ours)
