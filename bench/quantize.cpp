@@ -201,7 +201,7 @@ void cases() {
       add_requantize<rescale::gemmlowp_double>("gemmlowp_double", which, 1, n);
       add_dynamic(which, n);
     }
-    for (auto const [rows, cols] : {std::pair<index_t, index_t>{16, 256}, {64, 64}, {4096, 256}, {1024, 1024}, {65536, 256}, {4096, 4096}}) {
+    for (auto const& [rows, cols] : {std::pair<index_t, index_t>{16, 256}, {64, 64}, {4096, 256}, {1024, 1024}, {65536, 256}, {4096, 4096}}) {
       add_quantize<symmetric<s8, per_channel<0>>, reciprocal>("s8_per_row", which, rows, cols);
       add_quantize<symmetric<s8, per_channel<0>>, divide>("s8_per_row", which, rows, cols);
       add_quantize<symmetric<s8, per_channel<1>>, reciprocal>("s8_per_column", which, rows, cols);

@@ -882,10 +882,9 @@ QUERN_NOINLINE conversion_counts quantize_any_columns(quern::detail::quantize_ta
         for (index_t j = 0; ready && j + block <= n; j += block) invert_block<Form>(scales + j, inverses + j, lows + j);
         column_quantizer<Form, Src, Dst, Rounding> quantize{t,     scales, zeros,    inverses,  lows,  ready, first,
                                                                    n,     fast,   centered, streaming, false, span,  rounding};
-        index_t together = in_caches ? 64 : large && lanes >= 16 ? 8 : 4;  // half lines of 8 rows at once are too many to be written past the caches
+        index_t together = in_caches ? 64 : large ? 8 : 4;
         if (together > rows) together = rows;
         index_t apart = in_caches ? 1 : rows / together;
-        if (!large && apart > 21) apart = 21;  // of rows in the third cache it is enough
         if (apart > 3) apart = (apart - 1) | 1;  // a power of two would put them into the same sets of the first cache
         index_t const elements = in_caches ? 4096 : 8192;  // that are done again at once
         // A division takes as long as 100 elements: on 32 bits less, and in the caches there is no second turn.

@@ -243,10 +243,9 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
     bool const rare = t.streaming || span.narrow || shifts != 0;
     // Rows in turn as quantize_columns has them, and why.
     bool const in_caches = t.rows * n <= 1 << 16;
-    index_t together = in_caches ? 64 : t.streaming && lanes >= 16 ? 8 : 4;
+    index_t together = in_caches ? 64 : t.streaming ? 8 : 4;
     if (together > t.rows) together = t.rows;
     index_t apart = in_caches ? 1 : t.rows / together;
-    if (!t.streaming && apart > 21) apart = 21;
     if (apart > 3) apart = (apart - 1) | 1;
     for (index_t i = 0, r = 0; i < t.rows;) {
       if (i + together * apart > t.rows) together = t.rows - i < together ? t.rows - i : together, apart = 1;
