@@ -52,7 +52,12 @@ QUERN_INLINE std::int64_t requantize_rectangle(requantize_task<P, Src, Dst> cons
 template <class P>
 QUERN_INLINE bool divide_scales(P policy, float const* scales, float divisor, index_t n, float* ratios, std::int32_t* src_zeros,
                                 std::int32_t* dst_zeros, std::int32_t dst_zero, isa cap) {
-  QUERN_DETAIL_BEST(false, cap, divide_scales(policy, scales, divisor, n, ratios, src_zeros, dst_zeros, dst_zero))
+#if QUERN_DETAIL_KERNEL_BODIES
+  QUERN_DETAIL_BEST(true, cap, divide_scales(policy, scales, divisor, n, ratios, src_zeros, dst_zeros, dst_zero))
+#else  // files that link quern::kernels see no other body, not even a name
+  static_cast<void>(cap);
+  return baseline::divide_scales(policy, scales, divisor, n, ratios, src_zeros, dst_zeros, dst_zero);
+#endif
 }
 /// Whether parameters are no more than the ratio of the scales, as a float.
 template <class P>
