@@ -116,6 +116,20 @@ TEST_CASE("gemm refuses depths that int32 may not hold, unless the weights prove
     gemm(lhs, worst, row_major(&narrow, 1, 1), epilogue<rescale::float_multiply<>>{.rescale = rescale::float_multiply<>::from_real(1.0 / (1 << 25))}, {.wide = true});
     CHECK(int{narrow} == -64);
   });
+  // A policy of 32 bits would take the sum modulo 2^32.
+  STATIC_REQUIRE(detail::rescales_int64<rescale::tflite_s64>);
+  STATIC_REQUIRE(detail::rescales_int64<rescale::cmsis_nn_s64>);
+  STATIC_REQUIRE(detail::rescales_int64<rescale::float_multiply<>>);
+  STATIC_REQUIRE(detail::rescales_int64<rescale::power_of_two<>>);
+  STATIC_REQUIRE(detail::rescales_int64<no_rescale>);
+  STATIC_REQUIRE(detail::rescales_int64<to_real>);
+  STATIC_REQUIRE_FALSE(detail::rescales_int64<rescale::gemmlowp_double>);
+  std::int8_t wrong = 77;
+  epilogue<rescale::gemmlowp_double> const narrow_policy{.rescale = rescale::gemmlowp_double::from_real(0.001)};
+  refuses(f, errc::depth, "a policy for int64", [&] { gemm(lhs, worst, row_major(&wrong, 1, 1), narrow_policy, {.wide = true}); });
+  std::vector<std::int8_t> const nothing(static_cast<std::size_t>(k), 0);
+  gemm(lhs, pack(row_major(nothing.data(), k, 1)), row_major(&wrong, 1, 1), narrow_policy, {.wide = true});
+  CHECK(int{wrong} == 0);  // these weights prove it
   for (std::size_t i = 0; i < w.size(); ++i) w[i] = i % 2 == 0 ? 100 : -100;  // real weights: far from the worst
   auto const proved = pack(row_major(w.data(), k, 1));
   gemm(lhs, proved, dst);

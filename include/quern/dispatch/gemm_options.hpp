@@ -17,7 +17,7 @@ struct gemm_options {
   isa max_isa = isa::best;       ///< use this instruction set at most
   executor_ref executor{};       ///< serial unless given
   workspace_view workspace{};    ///< none: a buffer that belongs to the thread, which grows when it must
-  bool wide = false;             ///< int64 accumulators: any k; slower
+  bool wide = false;             ///< int64 accumulators: any k; slower. Policies that rescale int32 only keep their bound
   lhs_codes lhs_range{0, -1};   ///< a promise: all of lhs lies within; lifts the bound on k. Empty: the range of its type
 };
 

@@ -85,7 +85,7 @@ void gemm_batch(batch_view<Lhs> lhs, batch_view<Rhs> rhs, batch_view<Dst> dst, E
   if (lhs.count > 0 && lhs.first.cols != rhs.first.rows)
     fail(errc::shape, "gemm_batch: lhs has ", lhs.first.cols, " columns, rhs ", rhs.first.rows, " rows; they must be equal.");
   // Weights matter to the checks only where a product is deeper than any types and zero points allow: 2^31 / (255 * 255, 65535 * 255).
-  bool const deep = !options.wide && rhs.first.rows > (sizeof(lhs_type) == 2 ? 128 : 33025);
+  bool const deep = (!options.wide || !detail::rescales_int64<typename Epilogue::rescale_type>) && rhs.first.rows > (sizeof(lhs_type) == 2 ? 128 : 33025);
   for (index_t i = 0; i < lhs.count; ++i) {
     detail::check_pack_source<code>("gemm_batch", rhs[i], {});
     if (deep) {

@@ -76,6 +76,12 @@ void check_scales(char const* op, char const* what, one_or_each<float> const& v,
     check_scale(v[i], op, ": ", what, "[", i, "]");
 }
 
+/// Whether a policy rescales int64 sums; others take them modulo 2^32.
+template <class R>
+inline constexpr bool rescales_int64 = true;
+template <rescale_policy R>
+inline constexpr bool rescales_int64<R> = wide_rescale_policy<R>;
+
 /// Refuses a depth at which an accumulator could leave int32: first by the types and zero points, then by the weights at hand.
 template <class Rhs, class E>
 void check_depth(lhs_codes lhs, packed_matrix_view<Rhs> const& rhs, E const& e, gemm_options const& options, index_t m) {
@@ -103,7 +109,8 @@ void check_depth(lhs_codes lhs, packed_matrix_view<Rhs> const& rhs, E const& e, 
   if (proved) proved = prove(rhs, lhs, lo, rlo).fits_int32 && (lo == hi || prove(rhs, lhs, hi, rlo).fits_int32);
   if (!proved)
     fail(errc::depth, "gemm: k is ", depth, ", but int32 accumulators are exact for these types and zero points only up to ",
-         2147483647 / larger(1, a_max * b_max), ", and the weights do not prove more; split k, or set gemm_options.wide.");
+         2147483647 / larger(1, a_max * b_max), ", and the weights do not prove more; split k, or ",
+         !options.wide ? "set gemm_options.wide." : "rescale by a policy for int64: tflite_s64, cmsis_nn_s64, float_multiply or power_of_two.");
 }
 
 /// Whether lhs_range, where it is given, is of codes of `Lhs`, which `name` holds.
@@ -216,7 +223,7 @@ void check_gemm(matrix_view<Lhs const> lhs, packed_matrix_view<Rhs> const& rhs, 
   if (options.workspace.data != nullptr && reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64 != 0)
     fail(errc::argument, "gemm: workspace starts ", reinterpret_cast<std::uintptr_t>(options.workspace.data) % 64,
          " bytes behind a 64-byte boundary; it must start on one.");
-  if (!options.wide && k > 0 && n > 0 && m > 0) check_depth(lhs_codes{a::min, a::max}, rhs, e, options, m);
+  if ((!options.wide || !rescales_int64<R>) && k > 0 && n > 0 && m > 0) check_depth(lhs_codes{a::min, a::max}, rhs, e, options, m);
 }
 
 }  // inline namespace QUERN_ABI
