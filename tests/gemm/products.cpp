@@ -73,6 +73,31 @@ TEST_CASE("every kernel gives the exact int32 product across blocks of rows and 
   sweep<std::int8_t, std::int8_t>({3, 40, 150}, {20, 70}, {511, 512, 1023, 1024, 1025, 2100}, 1000);
 }
 
+// AVX-512 has blocks of up to 4,096 k, and reads lhs where it lies unless its rows are a multiple of 4 KB apart.
+TEST_CASE("every kernel gives the exact int32 product beyond a block of 4,096 k", "[gemm][kernel]") {
+  sweep<std::uint8_t, std::int8_t>({3, 40}, {33}, {4096, 4100, 4128, 8256}, 1100);
+  sweep<std::int8_t, std::int8_t>({3, 40}, {33}, {4096, 4100, 4128, 8256}, 1200);
+}
+
+// AVX-512 VNNI turns the signs of s8 in registers on AMD's cores and in a copy on others: both ways on every machine.
+TEST_CASE("signs turned in registers and in a copy give the same products", "[gemm][kernel]") {
+  struct restored {
+    ~restored() { quern::detail::spare_logic_ports = 0; }  // asks the CPU again
+  } const at_end;
+  packed_problem<std::int8_t, std::int8_t> const p(150, 100, 96, fill::full, fill::extremes, 1, true, 7);
+  std::vector<float> const scale(100, 0.0003f);
+  std::vector<std::int8_t> codes[2];
+  for (unsigned char const ports : {1, 2}) {
+    quern::detail::spare_logic_ports = ports;
+    sweep<std::int8_t, std::int8_t>({25, 26, 31, 36, 37, 44, 100}, {15, 16, 17, 33, 49}, {32, 96, 128}, 1300);
+    codes[ports - 1].resize(p.acc.size());
+    epilogue<to_real> e{.rescale = {.cols = view(scale)}};
+    p.fill_in(e);
+    gemm(p.lhs_view(), p.packed, row_major(codes[ports - 1].data(), p.m, p.n), e);
+  }
+  CHECK(codes[0] == codes[1]);
+}
+
 TEST_CASE("exhaustive: m, n and k together", "[.exhaustive]") {
   for (index_t m = 1; m <= 33; ++m) {
     sweep<std::uint8_t, std::int8_t>({m}, range(1, 65), small_k, static_cast<std::uint64_t>(m) * 100000);
