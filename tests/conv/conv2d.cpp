@@ -451,6 +451,19 @@ TEST_CASE("mistakes are told before anything is written", "[conv]") {
   CHECK(code_of([&] { conv2d(src, packed, nhwc(x.data(), 1, 6, 6, 8)); }) == errc::overlap);
   std::vector<std::int32_t> bias(7);
   CHECK(code_of([&] { conv2d(src, packed, dst, epilogue<>{.bias = view(bias.data(), 7)}); }) == errc::shape);
+  // One product deeper than int32 holds: a policy of 32 bits would take the sum modulo 2^32, one of 64 takes it as it is.
+  constexpr index_t deep = 131072;
+  std::vector<std::int8_t> const lowest(deep, -128);
+  auto const line = nhwc(lowest.data(), 1, 1, 1, deep);
+  auto const one = pack_conv(line);
+  auto const pixel = nhwc(y.data(), 1, 1, 1, 1);
+  epilogue<rescale::gemmlowp_double> const short_sums{.rescale = rescale::gemmlowp_double::from_real(0.0)};
+  CHECK(code_of([&] { conv2d(line, one, pixel, short_sums); }) == errc::depth);
+  CHECK(code_of([&] { conv2d(line, one, pixel, short_sums, {.wide = true}); }) == errc::depth);
+  REQUIRE(y[0] == 55);
+  conv2d(line, one, pixel, epilogue<rescale::tflite_s64>{.rescale = rescale::tflite_s64::from_real(1.0 / (1 << 25))}, {.wide = true});
+  CHECK(int{y[0]} == 64);  // 131,072 * 2^14 / 2^25
+  y[0] = 55;
   // A later group's mistake, and a later phase's, before the first is written.
   float scales[8] = {1, 1, 1, 1, 1, 1, 1, 0};
   epilogue<to_real> const zero_scale{.rescale = {.cols = view(scales)}};

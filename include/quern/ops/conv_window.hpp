@@ -251,7 +251,7 @@ void check_conv_stages(char const* op, epilogue<R, S, T> const& e, index_t posit
 /// Whether the accumulators of every group are exact. Costs a few comparisons a group, unless weights have to prove it.
 template <class Src, class Dst, class Weights, class E>
 void check_conv_depth(conv_parts<Src, Dst> const& p, Weights const& weights, E const& e, gemm_options const& options) {
-  if (options.wide || p.products == 0) return;
+  if ((options.wide && rescales_int64<typename E::rescale_type>) || p.products == 0) return;
   using a = code_of_t<Src>;
   for (index_t g = 0; g < p.groups; ++g)
     check_depth(lhs_codes{a::min, a::max}, weights(g), epilogue_block(e, 0, 1, p.rows, g * p.outputs, p.outputs), options, p.rows);
