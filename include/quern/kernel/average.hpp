@@ -8,6 +8,7 @@
 
 #include "convention_elementwise.hpp"
 #include "pool.hpp"
+#include "sums.hpp"
 
 namespace quern {
 namespace detail {
@@ -207,28 +208,10 @@ void sum_window(isa i, T const* src, pixel_window const& w, index_t channels, st
   if (i >= isa::avx2) return avx2::sum_window(src, w, channels, sums);
   if (i >= isa::sse41) return sse41::sum_window(src, w, channels, sums);
 #endif
-  static_cast<void>(i);
   for (index_t c = 0; c < channels; ++c) sums[c] = 0;
   for (index_t y = 0; y < w.rows; ++y)
-    for (index_t x = 0; x < w.cols; ++x) {
-      T const* const p = src + y * w.row_stride + x * w.col_stride;
-      for (index_t c = 0; c < channels; ++c) sums[c] += p[c];
-    }
+    for (index_t x = 0; x < w.cols; ++x) add_line(i, src + y * w.row_stride + x * w.col_stride, 1, channels, sums, 1);
 }
-/// The sum of n neighbouring codes.
-template <class T>
-std::int32_t sum_of_codes(isa i, T const* p, index_t n) noexcept {
-#if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
-  if (i >= isa::avx512bw) return avx512bw::sum_of_codes(p, n);
-  if (i >= isa::avx2) return avx2::sum_of_codes(p, n);
-  if (i >= isa::sse41) return sse41::sum_of_codes(p, n);
-#endif
-  static_cast<void>(i);
-  std::int32_t sum = 0;
-  for (index_t k = 0; k < n; ++k) sum += p[k];
-  return sum;
-}
-
 }  // inline namespace QUERN_ABI
 }  // namespace detail
 }  // namespace quern

@@ -97,16 +97,6 @@ QUERN_NOINLINE void sum_window(T const* src, quern::detail::pixel_window const& 
   window_of(inner::as_sums{}, src, w, channels, dst);
 }
 
-/// The sum of n neighbouring codes.
-template <class T>
-QUERN_NOINLINE std::int32_t sum_of_codes(T const* p, index_t n) {
-  i32s sum = broadcast(std::int32_t{0});
-  index_t i = 0;
-  for (; i + lanes <= n; i += lanes) sum = add(sum, load(p + i));
-  if (i < n) sum = add(sum, load_first(p + i, n - i));
-  return reduce_add(sum);
-}
-
 /// `count` windows, `step` codes apart (1: of all channels of one pixel, or of pixels of one channel).
 template <class T>
 QUERN_NOINLINE void real_average_line(T const* src, quern::detail::pixel_window const& w, index_t count, index_t step, quern::detail::real_average const& a, T* dst, index_t dst_step) {
