@@ -862,9 +862,7 @@ QUERN_NOINLINE conversion_counts quantize_any_columns(quern::detail::quantize_ta
 #if QUERN_DETAIL_PACKED
     if constexpr (is_fast_type) {
       if (n > 64 * block) n = 64 * block;  // as many as there are bits
-      // In the caches 64 rows share what a strip is scaled by. Beyond them lines are read as a whole, but those of several rows in turn that
-      // are far apart: from rows side by side the CPU does not see that each is read from end to end.
-      bool const in_caches = rows * n <= 1 << 16;
+      bool const in_caches = quern::detail::rows_in_turn::in_caches(rows * n);
       if (!in_caches && !large && n > most_inverses) n = most_inverses;
       if (is_fast && n >= block) {
         std::uint64_t fast = ~std::uint64_t{0};
@@ -882,20 +880,16 @@ QUERN_NOINLINE conversion_counts quantize_any_columns(quern::detail::quantize_ta
         for (index_t j = 0; ready && j + block <= n; j += block) invert_block<Form>(scales + j, inverses + j, lows + j);
         column_quantizer<Form, Src, Dst, Rounding> quantize{t,     scales, zeros,    inverses,  lows,  ready, first,
                                                                    n,     fast,   centered, streaming, false, span,  rounding};
-        index_t together = in_caches ? 64 : large ? 8 : 4;
-        if (together > rows) together = rows;
-        index_t apart = in_caches ? 1 : rows / together;
-        if (apart > 3) apart = (apart - 1) | 1;  // a power of two would put them into the same sets of the first cache
+        quern::detail::rows_in_turn turn(rows, in_caches, large);
         index_t const elements = in_caches ? 4096 : 8192;  // that are done again at once
         // A division takes as long as 100 elements: on 32 bits less, and in the caches there is no second turn.
-        index_t most_blocks = static_cast<index_t>(static_cast<std::uint32_t>(elements - 1) / static_cast<std::uint32_t>(together * block)) + 1;
+        index_t most_blocks = static_cast<index_t>(static_cast<std::uint32_t>(elements - 1) / static_cast<std::uint32_t>(turn.together * block)) + 1;
         if (most_blocks > most_inverses / block) most_blocks = most_inverses / block;
-        index_t const most_turns = in_caches ? 1 : (elements - 1) / (together * n) + 1;
-        for (index_t i = 0; i < rows;) {
-          if (i + together * apart > rows) together = rows - i < together ? rows - i : together, apart = 1;
-          for (index_t r = 0; r < apart; r += most_turns)
-            counts += quantize(i + r, {together, apart, apart - r < most_turns ? apart - r : most_turns}, most_blocks);
-          i += together * apart;
+        index_t const most_turns = in_caches ? 1 : (elements - 1) / (turn.together * n) + 1;
+        for (index_t i = 0; i < rows; i = turn.next(i)) {
+          turn.begin(i);
+          for (index_t r = 0; r < turn.apart; r += most_turns)
+            counts += quantize(i + r, {turn.together, turn.apart, turn.apart - r < most_turns ? turn.apart - r : most_turns}, most_blocks);
         }
         continue;
       }

@@ -44,4 +44,24 @@ struct code_span {
 /// A destination of this many bytes leaves the caches anyway: it is written past them, which saves reading it first.
 inline constexpr index_t streaming_bytes = index_t{8} << 20;
 
+/// In which order rows go whose columns have scales. In the caches 64 rows share what a strip of columns is scaled by. Beyond them lines are
+/// read as a whole, but those of several rows in turn that are far apart: from rows side by side the CPU does not see that each is read
+/// from end to end. From row i on: for each r < apart the rows i + r + k * apart, k < together, and then from row next(i) on.
+struct rows_in_turn {
+  index_t rows, together, apart;
+
+  QUERN_INLINE static constexpr bool in_caches(index_t elements) noexcept { return elements <= 1 << 16; }
+  QUERN_INLINE constexpr rows_in_turn(index_t rows_, bool cached, bool past_caches) noexcept
+      : rows(rows_), together(cached ? 64 : past_caches ? 8 : 4), apart(1) {
+    if (together > rows) together = rows;
+    if (!cached) apart = rows / together;
+    if (apart > 3) apart = (apart - 1) | 1;  // a power of two would put them into the same sets of the first cache
+  }
+  /// Before what begins at row i: the last rows are fewer, and go side by side.
+  QUERN_INLINE constexpr void begin(index_t i) noexcept {
+    if (i + together * apart > rows) together = rows - i < together ? rows - i : together, apart = 1;
+  }
+  QUERN_INLINE constexpr index_t next(index_t i) const noexcept { return i + together * apart; }
+};
+
 }  // namespace quern::detail

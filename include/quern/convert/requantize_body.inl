@@ -241,15 +241,10 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
     for (index_t j = 0; j < whole; ++j) shifts |= t.src_zeros[j];
     for (index_t j = 0; j < whole; j += lanes) store(zeros + j, sub(load(t.dst_zeros + j), broadcast(q_min)));
     bool const rare = t.streaming || span.narrow || shifts != 0;
-    // Rows in turn as quantize_columns has them, and why.
-    bool const in_caches = t.rows * n <= 1 << 16;
-    index_t together = in_caches ? 64 : t.streaming ? 8 : 4;
-    if (together > t.rows) together = t.rows;
-    index_t apart = in_caches ? 1 : t.rows / together;
-    if (apart > 3) apart = (apart - 1) | 1;
+    quern::detail::rows_in_turn turn(t.rows, quern::detail::rows_in_turn::in_caches(t.rows * n), t.streaming);
     for (index_t i = 0, r = 0; i < t.rows;) {
-      if (i + together * apart > t.rows) together = t.rows - i < together ? t.rows - i : together, apart = 1;
-      index_t const rows = together, src_step = apart * t.src_stride, dst_step = apart * t.dst_stride;
+      turn.begin(i);
+      index_t const rows = turn.together, src_step = turn.apart * t.src_stride, dst_step = turn.apart * t.dst_stride;
       for (index_t j = 0; j < whole; j += block) {
         Src const* const src = t.src + (i + r) * t.src_stride + j;
         Dst* const dst = t.dst + (i + r) * t.dst_stride + j;
@@ -273,7 +268,7 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
             inner::requantize_plainly(src + k * src_step, dst + k * dst_step, block, r_j, t.src_zeros + j, t.dst_zeros + j, 1, q_min, q_max,
                                       saturated);
       }
-      if (++r == apart) i += together * apart, r = 0;
+      if (++r == turn.apart) i = turn.next(i), r = 0;
     }
     if (t.streaming) fence();
   }
