@@ -386,9 +386,6 @@ QUERN_INLINE void stream(void* p, words a) {
 /// Wrapping.
 QUERN_INLINE words add(words a, words b) { return {_mm256_add_epi16(a.v, b.v)}; }
 QUERN_INLINE bytes add(bytes a, bytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
-/// Words in their private order, to memory and back.
-QUERN_INLINE words load_private(void const* p) { return {_mm256_loadu_si256(static_cast<__m256i const*>(p))}; }
-QUERN_INLINE void store_private(void* p, words a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a.v); }
 QUERN_INLINE void store_first(void* p, bytes a, index_t n) {
   char all[sizeof a];
   store(static_cast<void*>(all), a);

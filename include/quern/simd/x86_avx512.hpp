@@ -439,9 +439,6 @@ QUERN_INLINE void stream(void* p, words a) {
 /// Wrapping.
 QUERN_INLINE words add(words a, words b) { return {_mm512_add_epi16(a.v, b.v)}; }
 QUERN_INLINE bytes add(bytes a, bytes b) { return {_mm512_add_epi8(a.v, b.v)}; }
-/// Words in their private order, to memory and back.
-QUERN_INLINE words load_private(void const* p) { return {_mm512_loadu_si512(p)}; }
-QUERN_INLINE void store_private(void* p, words a) { _mm512_storeu_si512(p, a.v); }
 QUERN_INLINE void store_first(void* p, bytes a, index_t n) {
   _mm512_mask_storeu_epi8(p, n > 63 ? ~__mmask64{0} : (__mmask64{1} << n) - 1, a.v);
 }

@@ -366,9 +366,6 @@ QUERN_INLINE void stream(void* p, words a) { _mm_stream_si128(static_cast<__m128
 /// Wrapping.
 QUERN_INLINE words add(words a, words b) { return {_mm_add_epi16(a.v, b.v)}; }
 QUERN_INLINE bytes add(bytes a, bytes b) { return {_mm_add_epi8(a.v, b.v)}; }
-/// Words in their private order, to memory and back.
-QUERN_INLINE words load_private(void const* p) { return {_mm_loadu_si128(static_cast<__m128i const*>(p))}; }
-QUERN_INLINE void store_private(void* p, words a) { _mm_storeu_si128(static_cast<__m128i*>(p), a.v); }
 QUERN_INLINE void store_first(void* p, bytes a, index_t n) {
   char all[sizeof a];
   store(static_cast<void*>(all), a);
