@@ -7,6 +7,7 @@
 #include <quern/calibrate/recommend.hpp>
 #include <quern/calibrate/robust_min_max.hpp>
 #include <quern/calibrate/torch_histogram.hpp>
+#include <quern/dispatch/thread_pool.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -178,6 +179,82 @@ TEST_CASE("a histogram reads strided, half and double data, and matrices with ga
   histogram f;
   f.observe(view(h));
   CHECK(f.range() == real_range{0.5f, 0.5f});
+}
+
+namespace {
+/// Runs tasks last to first, and does not say how many at once.
+struct backwards {
+  void operator()(index_t tasks, task_ref task) const {
+    while (tasks > 0) task(--tasks);
+  }
+};
+template <class Observer, class Observe>
+void same_on_threads(Observer const& fresh, Observe const& observe) {
+  Observer one = fresh;
+  observe(one, observe_options{});
+  thread_pool two(2), three(3);
+  backwards unknown;
+  for (executor_ref const executor : {executor_ref(two), executor_ref(three), executor_ref(unknown)})
+    for (isa cap : {isa::best, isa::baseline}) {
+      Observer many = fresh;
+      observe(many, observe_options{.max_isa = cap, .executor = executor});
+      REQUIRE(saved(many) == saved(one));
+    }
+}
+}  // namespace
+
+TEST_CASE("observers know the same on any number of threads", "[calibrate][threads]") {
+  std::vector<std::vector<float>> batches;
+  for (unsigned b = 0; b < 4; ++b) {
+    batches.push_back(normal(b == 3 ? 1000 : 300001 + 7777 * b, b + 1, b == 0 ? 1.0f : 0.3f * float(b * b)));
+    std::mt19937 g(b);
+    for (int i = 0; i < 300; ++i) batches.back()[g() % batches.back().size()] = i % 3 ? 0.0f : -0.0f;
+  }
+  auto const all = [&](auto& o, observe_options const& options) {
+    for (auto const& b : batches) o.observe(of(b), options);
+  };
+  same_on_threads(moving_average(0.1f), all);
+  same_on_threads(robust_min_max(), all);
+  same_on_threads(torch_histogram(), all);
+  same_on_threads(torch_histogram(torch_bins::exact), all);
+  same_on_threads(absolute_histogram(), all);
+  same_on_threads(histogram(), all);
+  same_on_threads(min_max<>(), all);
+  for (std::size_t i = 11; i < 300000; i += 40013) batches[1][i] = i % 2 ? NAN : -INFINITY;
+  batches[2][250000] = 1e20f;
+  same_on_threads(histogram(512), all);
+  same_on_threads(min_max<>(), all);
+  same_on_threads(torch_histogram(), all);
+  auto const strided = [&](auto& o, observe_options const& options) {
+    o.observe(vector_view<float const>{batches[0].data(), 150000, 2}, options);
+    o.observe(vector_view<float const>{batches[1].data() + 300000, 300001, -1}, options);
+  };
+  same_on_threads(histogram(), strided);
+  same_on_threads(min_max<per_group<1000>>(), [&](auto& o, observe_options const& options) { o.observe(of(batches[0]), options); });
+  // matrices, whose rows may have gaps, and channels either way
+  auto const matrices = [&](auto& o, observe_options const& options) {
+    o.observe(matrix_view<float const>{batches[0].data(), 700, 400, 428, 1}, options);
+    o.observe(matrix_view<float const>{batches[1].data(), 700, 400, 400, 1}, options);
+    o.observe(matrix_view<float const>{batches[2].data(), 700, 400, 1, 700}, options);
+  };
+  same_on_threads(histogram(), matrices);
+  same_on_threads(min_max<>(), matrices);
+  same_on_threads(min_max<per_channel<0>>(), matrices);
+  same_on_threads(min_max<per_channel<1>>(), matrices);
+  same_on_threads(min_max<per_channel<1>>(), [&](auto& o, observe_options const& options) {
+    o.observe(tensor_view<float const>{batches[0].data(), 2, 300, 100, 5, 150000, 500, 5, 1}, options);
+    o.observe(tensor_view<float const>{batches[1].data(), 2, 300, 99, 5, 150000, 500, 5, 1}, options);
+  });
+  auto const hundred = [&](auto& o, observe_options const& options) { o.observe_columns(row_major<float const>(batches[0].data(), 3000, 100), options); };
+  auto const few = [&](auto& o, observe_options const& options) {
+    o.observe_columns(row_major<float const>(batches[1].data(), 9000, 33), options);
+    o.observe_rows(row_major<float const>(batches[2].data(), 33, 9000), options);
+    o.observe_channels(tensor_view<float const>{batches[0].data(), 2, 40, 30, 33, 80000, 1500, 40, 1}, options);
+  };
+  same_on_threads(per_channel_observer<histogram>(100), hundred);
+  same_on_threads(per_channel_observer<histogram>(33), few);
+  same_on_threads(per_channel_observer<torch_histogram>(33), few);
+  same_on_threads(per_channel_observer<histogram>(1), [&](auto& o, observe_options const& options) { o.observe_rows(row_major<float const>(batches[0].data(), 1, 300000), options); });
 }
 
 TEST_CASE("sums are exact: order changes nothing, cancellation loses nothing", "[calibrate][exact_sum]") {

@@ -30,11 +30,11 @@ class absolute_histogram {
 
   template <class T>
     requires real<std::remove_const_t<T>>
-  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+  void observe(vector_view<T> batch, observe_options const& options) {
     detail::range_count<per_tensor>(batch);  // for its checks
     // Most batches lie within the bins that there are: reading them once is enough.
-    if (width_ != 0 && count(batch, max_isa)) return;
-    real_range const now = range_of(batch, max_isa).range;
+    if (width_ != 0 && count(batch, options)) return;
+    real_range const now = range_of(batch, options).range;
     if (now.empty()) return;
     double const largest = -now.min > now.max ? -static_cast<double>(now.min) : now.max;
     if (width_ == 0) {
@@ -47,12 +47,21 @@ class absolute_histogram {
              " times the first batch's largest value; calibrate with a representative first batch, or use histogram.");
       grow(static_cast<index_t>(needed));
     }
-    count(batch, max_isa);
+    count(batch, options);
+  }
+  template <class T>
+    requires real<std::remove_const_t<T>>
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observe(batch, observe_options{.max_isa = max_isa});
   }
   /// An object of another library: an Eigen vector, matrix or tensor.
   template <foreign Object>
+  void observe(Object const& batch, observe_options const& options) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), options);
+  }
+  template <foreign Object>
   void observe(Object const& batch, isa max_isa = isa::best) {
-    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
+    observe(batch, observe_options{.max_isa = max_isa});
   }
 
   /// Bins as if the first batch's largest magnitude had been `largest`: for observers that are merged. @errors argument.
@@ -144,7 +153,24 @@ class absolute_histogram {
  private:
   /// Counts a batch, or nothing, with the answer false, when it has a value beyond the bins.
   template <class T>
-  bool count(vector_view<T> batch, isa max_isa) {
+  bool count(vector_view<T> batch, observe_options const& options) {
+    index_t const size = counts_.size(), cells = (size + 7) & ~index_t{7};
+    detail::work_shares const shares(options.executor, (batch.size + detail::observed_block - 1) / detail::observed_block, detail::values_a_share / detail::observed_block);
+    buffer<std::uint64_t> counted(cells * shares.count);
+    buffer<std::uint8_t> within(shares.count);
+    options.executor(shares.count, [&](index_t s) {
+      index_t const begin = shares.first(s) * detail::observed_block, end = begin + shares.size(s) * detail::observed_block;
+      within[s] = this->count(batch.sub(begin, (end < batch.size ? end : batch.size) - begin), counted.data() + s * cells, options.max_isa);
+    });
+    for (std::uint8_t ok : within)
+      if (!ok) return false;
+    for (index_t s = 0; s < shares.count; ++s)
+      for (index_t i = 0; i < size; ++i) counts_[i] += counted[s * cells + i];
+    return true;
+  }
+  /// Adds to `counted`, which has as many elements, rounded up to 8.
+  template <class T>
+  bool count(vector_view<T> batch, std::uint64_t* counted, isa max_isa) const {
     auto const kernels = detail::observe_kernels_for(max_isa);
     index_t const size = counts_.size();
     double const end = width_ * static_cast<double>(size);  // the last edge belongs to the last bin
@@ -155,13 +181,12 @@ class absolute_histogram {
     float const width = static_cast<float>(width_);
     bool const fast = detail::observe_tables_16::fits(size) && width == width_ && width > 0x1p-100f;
     detail::observe_tables_16 tables(fast ? size : 0);
-    buffer<std::uint64_t> counted((size + 7) & ~index_t{7});
     bool beyond = false;
     detail::for_each_block(batch, [&](float const* x, index_t n) {
       if (beyond) return;
       index_t done = fast ? n & ~index_t{63} : 0;
       if (done > 0) {
-        tables.make_room(counted.data(), kernels);
+        tables.make_room(counted, kernels);
         auto const counts = [&](int change) {
           return kernels.absolute(x, done, width, top, static_cast<std::int32_t>(size - 1), static_cast<std::int32_t>(tables.table), tables.cells.data(),
                                   static_cast<std::uint16_t>(change));
@@ -186,8 +211,7 @@ class absolute_histogram {
       }
     });
     if (beyond) return false;
-    if (fast) tables.flush(counted.data(), kernels);
-    for (index_t i = 0; i < size; ++i) counts_[i] += counted[i];
+    if (fast) tables.flush(counted, kernels);
     return true;
   }
   static constexpr index_t few = 512;

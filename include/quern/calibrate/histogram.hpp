@@ -17,6 +17,7 @@
 #include "distribution.hpp"
 #include "exact_sum.hpp"
 #include "observe.hpp"
+#include "options.hpp"
 
 namespace quern::calibrate {
 inline namespace QUERN_ABI {
@@ -38,27 +39,60 @@ class histogram {
   /// Adds a batch. Sums are rounded within the batch and exact across batches. @errors null.
   template <class T>
     requires real<std::remove_const_t<T>>
-  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+  void observe(vector_view<T> batch, observe_options const& options) {
     if (batch.size > 0 && batch.data == nullptr)
       fail(errc::null, "histogram: the batch is null, but has ", batch.size, " values.");
     batch_in_pieces all;
-    detail::for_each_block(batch, [&](float const* data, index_t n) { observe(data, n, all, max_isa); });
+    detail::work_shares const shares(options.executor, (batch.size + piece - 1) / piece, detail::values_a_share / piece);
+    if (shares.count > 1) {
+      // A histogram for each share, and the sums of each piece apart, so that they can be added in one order.
+      buffer<batch_in_pieces> pieces(shares.units);
+      in_shares(shares, options.executor, [&](histogram& mine, index_t share) {
+        batch_in_pieces* to = &pieces[shares.first(share)];
+        index_t const begin = shares.first(share) * piece, end = begin + shares.size(share) * piece;
+        detail::for_each_block(batch.sub(begin, (end < batch.size ? end : batch.size) - begin),
+                               [&](float const* data, index_t n) { mine.observe(data, n, *to++, options.max_isa); });
+      });
+      for (batch_in_pieces const& p : pieces) all.sum += p.sum, all.squares += p.squares, all.values += p.values;
+    } else {
+      detail::for_each_block(batch, [&](float const* data, index_t n) { observe(data, n, all, options.max_isa); });
+    }
     finish(all);
+  }
+  template <class T>
+    requires real<std::remove_const_t<T>>
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observe(batch, observe_options{.max_isa = max_isa});
   }
   /// A matrix is one batch for each of its rows, unless it has no gaps.
   template <class T>
+  void observe(matrix_view<T> batch, observe_options const& options) {
+    if (batch.contiguous()) return observe(vector_view<T>{batch.data, batch.rows * batch.cols, 1}, options);
+    detail::work_shares const shares(options.executor, batch.rows, batch.cols > 0 ? detail::values_a_share / batch.cols : batch.rows);
+    if (shares.count <= 1) {
+      for (index_t i = 0; i < batch.rows; ++i) observe(batch.row(i), options.max_isa);
+      return;
+    }
+    in_shares(shares, options.executor, [&](histogram& mine, index_t share) {
+      for (index_t i = 0; i < shares.size(share); ++i) mine.observe(batch.row(shares.first(share) + i), options.max_isa);
+    });
+  }
+  template <class T>
   void observe(matrix_view<T> batch, isa max_isa = isa::best) {
-    if (batch.contiguous()) return observe(vector_view<T>{batch.data, batch.rows * batch.cols, 1}, max_isa);
-    for (index_t i = 0; i < batch.rows; ++i) observe(batch.row(i), max_isa);
+    observe(batch, observe_options{.max_isa = max_isa});
   }
   /// An object of another library: an Eigen vector, matrix or tensor.
   template <foreign Object>
-  void observe(Object const& batch, isa max_isa = isa::best) {
+  void observe(Object const& batch, observe_options const& options) {
     auto const seen = foreign_view<Object>::of(batch);
-    if constexpr (requires { this->observe(seen, max_isa); })
-      observe(seen, max_isa);
+    if constexpr (requires { this->observe(seen, options); })
+      observe(seen, options);
     else
-      observe(quern::detail::values_of("observe", seen), max_isa);
+      observe(quern::detail::values_of("observe", seen), options);
+  }
+  template <foreign Object>
+  void observe(Object const& batch, isa max_isa = isa::best) {
+    observe(batch, observe_options{.max_isa = max_isa});
   }
 
   /// A batch that comes in pieces of `piece` values, the last of up to as many (per_channel_observer): the same bits as in one.
@@ -170,6 +204,24 @@ class histogram {
   }
 
  private:
+  /// f(a histogram of its own, share) for all shares; then this histogram has seen what all of them have.
+  template <class F>
+  void in_shares(detail::work_shares const& shares, executor_ref const& executor, F const& f) {
+    struct parts {
+      histogram* all;
+      explicit parts(index_t n) : all(new histogram[static_cast<std::size_t>(n)]) {}
+      parts(parts const&) = delete;
+      ~parts() { delete[] all; }
+    } const each(shares.count);
+    executor(shares.count, [&](index_t share) {
+      histogram mine(half_);
+      mine.exponent_ = exponent_;  // nothing is counted twice where the batch is no wider than those before
+      f(mine, share);
+      each.all[share] = static_cast<histogram&&>(mine);
+    });
+    for (index_t s = 0; s < shares.count; ++s) merge(each.all[s]);
+  }
+
   static constexpr int lowest_exponent = -125;  // 1 / width stays a float
 
   std::uint64_t& at(index_t i) noexcept { return counts_[i + half_]; }

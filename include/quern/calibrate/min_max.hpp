@@ -10,6 +10,7 @@
 #include "../cpu/detect.hpp"
 #include "../scheme/choose_params.hpp"
 #include "bytes.hpp"
+#include "options.hpp"
 
 #include <initializer_list>
 
@@ -220,6 +221,40 @@ inline void observe_plane(matrix_view<T const> m, plane_ranges to, observed_rang
   }
 }
 
+/// The same, the rows (of a single row the columns) in shares.
+template <class T>
+inline void observe_plane(matrix_view<T const> m, plane_ranges to, observed_range& seen, observe_options const& options) {
+  auto const kernels = min_max_kernels_for(options.max_isa);
+  bool const flip = m.rows == 1 || (m.col_stride != 1 && m.row_stride == 1);
+  if (flip) m = m.transposed(), to = {to.ranges, to.col_block, to.col_step, to.row_block, to.row_step};
+  // Rows that share ranges go to ranges of their own, which are merged; others are kept together.
+  bool const shared = to.row_block >= m.rows;
+  work_shares const shares(options.executor, m.rows, m.cols > 0 ? values_a_share / m.cols : m.rows, shared ? 1 : to.row_block);
+  auto const share_of = [&](index_t s) { return m.block(shares.first(s), 0, shares.size(s), m.cols); };
+  auto const observe_share = [&](index_t s, plane_ranges ranges, observed_range& counts) {
+    auto part = share_of(s);
+    if (flip) part = part.transposed(), ranges = {ranges.ranges, ranges.col_block, ranges.col_step, ranges.row_block, ranges.row_step};
+    observe_plane<T>(part, ranges, counts, kernels);
+  };
+  if (shares.count <= 1) return m.empty() ? void() : observe_share(0, to, seen);
+  buffer<observed_range> counts(shares.count);
+  index_t const own = shared ? ((m.cols + to.col_block - 1) / to.col_block - 1) * to.col_step + 1 : 0;
+  buffer<real_range> ranges(own * shares.count);
+  options.executor(shares.count, [&](index_t s) {
+    plane_ranges mine = to;
+    if (shared)
+      mine.ranges = ranges.data() + s * own;
+    else
+      mine.ranges += shares.first(s) / to.row_block * to.row_step;
+    observed_range here;
+    observe_share(s, mine, here);
+    counts[s] = here;
+  });
+  for (observed_range const& c : counts) seen.merge(c);
+  for (index_t s = 0; s < shares.count; ++s)
+    for (index_t k = 0; k < own; k += to.col_step > 0 ? to.col_step : 1) observed_range::include(to.ranges[k], ranges[s * own + k].min, ranges[s * own + k].max);
+}
+
 template <class... Extent>
 inline void check_observed(void const* data, Extent... extent) {
   if (((extent < 0) || ...)) fail(errc::shape, "min_max: an extent is negative; extents must be 0 or more.");
@@ -245,36 +280,33 @@ index_t range_count(tensor_view<T> v) {
 
 /// Widens the ranges of a view, range_count of them, by its values.
 template <class Granularity, class T>
-void observe(vector_view<T> v, real_range* ranges, observed_range& seen, isa max_isa) {
+void observe(vector_view<T> v, real_range* ranges, observed_range& seen, observe_options const& options) {
   auto const grid = grid_of<Granularity>(v.size);
-  observe_plane<std::remove_const_t<T>>({v.data, 1, v.size, 0, v.stride}, {ranges, 1, 0, grid.block[0], 1}, seen,
-                                        min_max_kernels_for(max_isa));
+  observe_plane<std::remove_const_t<T>>({v.data, 1, v.size, 0, v.stride}, {ranges, 1, 0, grid.block[0], 1}, seen, options);
 }
 template <class Granularity, class T>
-void observe(matrix_view<T> v, real_range* ranges, observed_range& seen, isa max_isa) {
+void observe(matrix_view<T> v, real_range* ranges, observed_range& seen, observe_options const& options) {
   auto const grid = grid_of<Granularity>(v.rows, v.cols);
-  observe_plane<std::remove_const_t<T>>(v, {ranges, grid.block[0], grid.steps[1], grid.block[1], 1}, seen,
-                                        min_max_kernels_for(max_isa));
+  observe_plane<std::remove_const_t<T>>(v, {ranges, grid.block[0], grid.steps[1], grid.block[1], 1}, seen, options);
 }
 template <class Granularity, class T>
-void observe(tensor_view<T> v, real_range* ranges, observed_range& seen, isa max_isa) {
+void observe(tensor_view<T> v, real_range* ranges, observed_range& seen, observe_options const& options) {
   if (v.empty()) return;
   auto const grid = grid_of<Granularity>(v.n, v.h, v.w, v.c);
-  auto const kernels = min_max_kernels_for(max_isa);
   // Pixels that follow each other evenly, and whose ranges do too, are the rows of one long matrix.
   bool const even = (v.h_stride == v.w * v.w_stride || v.h == 1) && (v.n_stride == v.h * v.w * v.w_stride || v.n == 1);
   constexpr index_t b0 = Granularity::block(0, 4), b1 = Granularity::block(1, 4), b2 = Granularity::block(2, 4);
   if (even && b0 == b1 && b1 == b2 && b0 <= 1) {
     index_t const pixels = v.n * v.h * v.w;
     observe_plane<std::remove_const_t<T>>({v.data, pixels, v.c, v.w_stride, v.c_stride},
-                                          {ranges, b0 == 1 ? 1 : pixels, grid.steps[3], grid.block[3], 1}, seen, kernels);
+                                          {ranges, b0 == 1 ? 1 : pixels, grid.steps[3], grid.block[3], 1}, seen, options);
     return;
   }
   for (index_t b = 0; b < v.n; ++b)
     for (index_t y = 0; y < v.h; ++y)
       observe_plane<std::remove_const_t<T>>({&v(b, y, 0, 0), v.w, v.c, v.w_stride, v.c_stride},
                                             {ranges + grid.at(b, y, 0, 0), grid.block[2], grid.steps[3], grid.block[3], 1},
-                                            seen, kernels);
+                                            seen, options);
 }
 
 }  // inline namespace QUERN_ABI
@@ -301,14 +333,23 @@ class min_max {
   /// `src` is a vector_view, matrix_view or tensor_view.
   template <class View>
     requires(!foreign<View>)
-  QUERN_INLINE void observe(View src, isa max_isa = isa::best) {
+  QUERN_INLINE void observe(View src, observe_options const& options) {
     reserve(detail::range_count<Granularity>(src));
-    detail::observe<Granularity>(src, ranges_.data(), seen_, max_isa);
+    detail::observe<Granularity>(src, ranges_.data(), seen_, options);
+  }
+  template <class View>
+    requires(!foreign<View>)
+  QUERN_INLINE void observe(View src, isa max_isa = isa::best) {
+    observe(src, observe_options{.max_isa = max_isa});
   }
   /// An object of another library: an Eigen vector, matrix or tensor.
   template <foreign Object>
+  void observe(Object const& batch, observe_options const& options) {
+    observe(foreign_view<Object>::of(batch), options);
+  }
+  template <foreign Object>
   void observe(Object const& batch, isa max_isa = isa::best) {
-    observe(foreign_view<Object>::of(batch), max_isa);
+    observe(foreign_view<Object>::of(batch), observe_options{.max_isa = max_isa});
   }
 
   /// Afterwards this observer has seen what both have.
@@ -380,15 +421,19 @@ class min_max {
 
 inline namespace QUERN_ABI {
 
-/// The range of one tensor (vector_view, matrix_view, tensor_view) in one call, with its counts. Does not allocate.
+/// The range of one tensor (vector_view, matrix_view, tensor_view) in one call, with its counts. Serially it does not allocate.
 template <template <class> class View, class T>
-observed_range range_of(View<T> src, isa max_isa = isa::best) {
+observed_range range_of(View<T> src, observe_options const& options) {
   detail::range_count<per_tensor>(src);  // for its checks
   real_range range;
   observed_range seen;
-  detail::observe<per_tensor>(src, &range, seen, max_isa);
+  detail::observe<per_tensor>(src, &range, seen, options);
   seen.range = range;
   return seen;
+}
+template <template <class> class View, class T>
+observed_range range_of(View<T> src, isa max_isa = isa::best) {
+  return range_of(src, observe_options{.max_isa = max_isa});
 }
 
 }  // inline namespace QUERN_ABI

@@ -18,9 +18,14 @@ inline namespace QUERN_ABI {
 /// The extremes of the finite values of a batch; empty() when there are none.
 template <class T>
   requires real<std::remove_const_t<T>>
-real_range extremes(vector_view<T> batch, isa max_isa = isa::best) {
+real_range extremes(vector_view<T> batch, observe_options const& options) {
   if (batch.size > 0 && batch.data == nullptr) fail(errc::null, "extremes: the batch is null, but has ", batch.size, " values.");
-  return range_of(batch, max_isa).range;
+  return range_of(batch, options).range;
+}
+template <class T>
+  requires real<std::remove_const_t<T>>
+real_range extremes(vector_view<T> batch, isa max_isa = isa::best) {
+  return extremes(batch, observe_options{.max_isa = max_isa});
 }
 
 /// See the head of this file. Batches without a finite value are left out.
@@ -34,8 +39,8 @@ class moving_average {
       fail(errc::argument, "moving_average: constant is ", static_cast<double>(constant), "; it must be above 0 and at most 1.");
   }
   template <class T>
-  void observe(vector_view<T> batch, isa max_isa = isa::best) {
-    real_range const r = extremes(batch, max_isa);
+  void observe(vector_view<T> batch, observe_options const& options) {
+    real_range const r = extremes(batch, options);
     if (r.empty()) return;
     if (batches_++ == 0) {
       range_ = r;
@@ -44,10 +49,18 @@ class moving_average {
     range_.min = range_.min + rounded(constant_ * (r.min - range_.min));
     range_.max = range_.max + rounded(constant_ * (r.max - range_.max));
   }
+  template <class T>
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observe(batch, observe_options{.max_isa = max_isa});
+  }
   /// An object of another library: an Eigen vector, matrix or tensor.
   template <foreign Object>
+  void observe(Object const& batch, observe_options const& options) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), options);
+  }
+  template <foreign Object>
   void observe(Object const& batch, isa max_isa = isa::best) {
-    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
+    observe(batch, observe_options{.max_isa = max_isa});
   }
   real_range range() const noexcept { return range_; }
   std::int64_t batches() const noexcept { return batches_; }

@@ -6,6 +6,7 @@
 #include "../core/foreign.hpp"
 #include "../scheme/scheme.hpp"
 #include "bytes.hpp"
+#include "options.hpp"
 
 namespace quern::calibrate::detail {
 inline namespace QUERN_ABI {
@@ -86,37 +87,41 @@ class per_channel_observer {
 
   /// Row i feeds channel i. @errors shape.
   template <class T>
-  void observe_rows(matrix_view<T> batch) {
+  void observe_rows(matrix_view<T> batch, observe_options const& options = {}) {
     check(batch.rows, "rows");
-    if (batch.row_stride == 1 && batch.col_stride != 1) return gather(batch.cols, [batch](index_t i, index_t c) { return &batch(c, i); });
-    for (index_t i = 0; i < size_; ++i) observers_[i].observe(batch.row(i));
-  }
-  template <foreign Object>
-  void observe_rows(Object const& batch) {
-    observe_rows(foreign_view<Object>::of(batch));
-  }
-  /// Column i feeds channel i. @errors shape.
-  template <class T>
-  void observe_columns(matrix_view<T> batch) {
-    check(batch.cols, "columns");
-    observe_rows(batch.transposed());
-  }
-  template <foreign Object>
-  void observe_columns(Object const& batch) {
-    observe_columns(foreign_view<Object>::of(batch));
-  }
-  /// Channel c of every pixel feeds channel c, gathered into one batch. @errors shape.
-  template <class T>
-  void observe_channels(tensor_view<T> batch) {
-    check(batch.c, "channels");
-    if (batch.contiguous()) return observe_columns(matrix_view<T>{batch.data, batch.n * batch.h * batch.w, batch.c, batch.c, 1});
-    gather(batch.n * batch.h * batch.w, [batch](index_t i, index_t c) {
-      return &batch(i / (batch.h * batch.w), i / batch.w % batch.h, i % batch.w, c);
+    if (batch.row_stride == 1 && batch.col_stride != 1) return gather(batch.cols, [batch](index_t i, index_t c) { return &batch(c, i); }, options);
+    detail::work_shares const shares(options.executor, size_, batch.cols > 0 ? detail::values_a_share / batch.cols : size_);
+    if (size_ == 1) return observers_[0].observe(batch.row(0), options);
+    options.executor(shares.count, [&](index_t s) {
+      for (index_t i = shares.first(s), n = i + shares.size(s); i < n; ++i) observers_[i].observe(batch.row(i), options.max_isa);
     });
   }
   template <foreign Object>
-  void observe_channels(Object const& batch) {
-    observe_channels(foreign_view<Object>::of(batch));
+  void observe_rows(Object const& batch, observe_options const& options = {}) {
+    observe_rows(foreign_view<Object>::of(batch), options);
+  }
+  /// Column i feeds channel i. @errors shape.
+  template <class T>
+  void observe_columns(matrix_view<T> batch, observe_options const& options = {}) {
+    check(batch.cols, "columns");
+    observe_rows(batch.transposed(), options);
+  }
+  template <foreign Object>
+  void observe_columns(Object const& batch, observe_options const& options = {}) {
+    observe_columns(foreign_view<Object>::of(batch), options);
+  }
+  /// Channel c of every pixel feeds channel c, gathered into one batch. @errors shape.
+  template <class T>
+  void observe_channels(tensor_view<T> batch, observe_options const& options = {}) {
+    check(batch.c, "channels");
+    if (batch.contiguous()) return observe_columns(matrix_view<T>{batch.data, batch.n * batch.h * batch.w, batch.c, batch.c, 1}, options);
+    gather(batch.n * batch.h * batch.w, [batch](index_t i, index_t c) {
+      return &batch(i / (batch.h * batch.w), i / batch.w % batch.h, i % batch.w, c);
+    }, options);
+  }
+  template <foreign Object>
+  void observe_channels(Object const& batch, observe_options const& options = {}) {
+    observe_channels(foreign_view<Object>::of(batch), options);
   }
   /// @errors shape.
   void merge(per_channel_observer const& other) {
@@ -168,29 +173,34 @@ class per_channel_observer {
  private:
   /// *at(i, c) is value i of n of channel c, channels being evenly spaced and near. Values of a channel are brought together first.
   template <class At>
-  void gather(index_t n, At const& at) {
+  void gather(index_t n, At const& at, observe_options const& options) {
+    if (n == 0 || size_ == 0) return;
+    detail::work_shares const shares(options.executor, size_, detail::values_a_share / n, 16);  // a cache line of channels is not shared
+    options.executor(shares.count, [&](index_t s) { this->gather(n, at, shares.first(s), shares.first(s) + shares.size(s), shares.count, options.max_isa); });
+  }
+  template <class At>
+  void gather(index_t n, At const& at, index_t begin, index_t end, index_t shares, isa max_isa) {
     using type = std::remove_cvref_t<decltype(*at(0, 0))>;
     constexpr bool in_pieces = requires { Observer::piece; };  // a batch need not be all in one place
     using kept = std::conditional_t<in_pieces, float, type>;
-    if (n == 0 || size_ == 0) return;
     index_t const step = size_ > 1 ? at(0, 1) - at(0, 0) : 1;
     index_t length = n;
     if constexpr (in_pieces) length = n < Observer::piece ? n : Observer::piece;
     // 8 MB at most, and at least a cache line of floats: then a batch is read in the order in which it lies
-    index_t const room = (index_t{1} << 21) / length & ~index_t{15};
+    index_t const room = (index_t{1} << 21) / shares / length & ~index_t{15};
     index_t const strip = room < 16 ? 16 : room > 256 ? 256 : room;
     index_t const pitch = length + 16;  // no power of two: channels at the same place of a page share the few ways of one cache set
-    buffer<kept> values(pitch * (size_ < strip ? size_ : strip));
+    buffer<kept> values(pitch * (end - begin < strip ? end - begin : strip));
     [[maybe_unused]] auto states = [&] {
       if constexpr (in_pieces)
-        return buffer<typename Observer::batch_in_pieces>(size_);
+        return buffer<typename Observer::batch_in_pieces>(end - begin);
       else
         return 0;
     }();
     for (index_t i = 0; i < n; i += length) {
       index_t const rows = n - i < length ? n - i : length;
-      for (index_t first = 0; first < size_; first += strip) {
-        index_t const channels = size_ - first < strip ? size_ - first : strip;
+      for (index_t first = begin; first < end; first += strip) {
+        index_t const channels = end - first < strip ? end - first : strip;
         index_t done = 0;
         if constexpr (std::is_same_v<type, kept> && sizeof(type) == 4) {
           if (step == 1) {
@@ -207,14 +217,14 @@ class per_channel_observer {
         }
         for (index_t c = 0; c < channels; ++c) {
           if constexpr (in_pieces)
-            observers_[first + c].observe(values.data() + c * pitch, rows, states[first + c]);
+            observers_[first + c].observe(values.data() + c * pitch, rows, states[first + c - begin], max_isa);
           else
-            observers_[first + c].observe(vector_view<type const>{values.data() + c * pitch, rows, 1});
+            observers_[first + c].observe(vector_view<type const>{values.data() + c * pitch, rows, 1}, max_isa);
         }
       }
     }
     if constexpr (in_pieces)
-      for (index_t c = 0; c < size_; ++c) observers_[c].finish(states[c]);
+      for (index_t c = begin; c < end; ++c) observers_[c].finish(states[c - begin]);
   }
   void check(index_t n, char const* what) const {
     if (n != size_) fail(errc::shape, "per_channel_observer: the batch has ", n, " ", what, ", the observer ", size_, "; they must be equal.");

@@ -25,14 +25,22 @@ class robust_min_max {
   static constexpr char const* name = "robust_min_max";
 
   template <class T>
-  void observe(vector_view<T> batch, isa max_isa = isa::best) {
-    real_range const r = extremes(batch, max_isa);
+  void observe(vector_view<T> batch, observe_options const& options) {
+    real_range const r = extremes(batch, options);
     if (!r.empty()) push(r);
+  }
+  template <class T>
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observe(batch, observe_options{.max_isa = max_isa});
   }
   /// An object of another library: an Eigen vector, matrix or tensor.
   template <foreign Object>
+  void observe(Object const& batch, observe_options const& options) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), options);
+  }
+  template <foreign Object>
   void observe(Object const& batch, isa max_isa = isa::best) {
-    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
+    observe(batch, observe_options{.max_isa = max_isa});
   }
   void merge(robust_min_max const& other) {
     for (index_t i = 0, n = other.size_; i < n; ++i) push(other.ranges_[i]);

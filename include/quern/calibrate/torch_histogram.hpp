@@ -34,7 +34,7 @@ class torch_histogram {
 
   template <class T>
     requires real<std::remove_const_t<T>>
-  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+  void observe(vector_view<T> batch, observe_options const& options) {
     detail::range_count<per_tensor>(batch);  // for its checks
     if (batch.size == 0) return;
     // Most batches lie within what was seen before. Then the bins are known before the batch is read, and reading it once is enough.
@@ -43,18 +43,18 @@ class torch_histogram {
       edges const e = edges_of(same.combined);
       if (!same.a_point && e.low != e.high) {
         detail::observed_extent seen;
-        buffer<float> const counted = histc(batch, e, seen, max_isa);
+        buffer<float> const counted = histc(batch, e, seen, options);
         if (seen.largest < 0x7f800000 && seen.least >= range_.min && seen.most <= range_.max) return add(counted, same);
       }
     }
-    real_range const now = range_of(batch, max_isa).range;
+    real_range const now = range_of(batch, options).range;
     if (now.empty()) return;
     auto const count = [&](real_range range) {
       edges e = edges_of(range);
       if (e.low == e.high) e = {now.min, now.max};
       if (e.low == e.high) e.low -= 1, e.high += 1;
       detail::observed_extent seen;
-      return this->histc(batch, e, seen, max_isa);
+      return this->histc(batch, e, seen, options);
     };
     if (range_.empty() || range_.min == range_.max) {
       counts_ = count(now);
@@ -64,10 +64,19 @@ class torch_histogram {
     resampling const wider = resample(now);
     add(count(wider.combined), wider);
   }
+  template <class T>
+    requires real<std::remove_const_t<T>>
+  void observe(vector_view<T> batch, isa max_isa = isa::best) {
+    observe(batch, observe_options{.max_isa = max_isa});
+  }
   /// An object of another library: an Eigen vector, matrix or tensor.
   template <foreign Object>
+  void observe(Object const& batch, observe_options const& options) {
+    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), options);
+  }
+  template <foreign Object>
   void observe(Object const& batch, isa max_isa = isa::best) {
-    observe(quern::detail::values_of("observe", foreign_view<Object>::of(batch)), max_isa);
+    observe(batch, observe_options{.max_isa = max_isa});
   }
 
   /// The range after PyTorch's search. Empty before the first batch.
@@ -157,10 +166,29 @@ class torch_histogram {
   }
   /// torch.histc: equal bins from low to high, values outside are dropped, high itself is in the last bin. Also the batch's extremes.
   template <class T>
-  buffer<float> histc(vector_view<T> batch, edges e, detail::observed_extent& seen, isa max_isa) const {
-    auto const kernels = detail::observe_kernels_for(max_isa);
-    detail::observe_tables_16 tables(bins + 1);  // one more for what is dropped
-    buffer<std::uint64_t> counted(tables.table);
+  buffer<float> histc(vector_view<T> batch, edges e, detail::observed_extent& seen, observe_options const& options) const {
+    auto const kernels = detail::observe_kernels_for(options.max_isa);
+    constexpr index_t cells = (bins + 1 + 7) & ~index_t{7};  // one more for what is dropped
+    detail::work_shares const shares(options.executor, (batch.size + detail::observed_block - 1) / detail::observed_block, detail::values_a_share / detail::observed_block);
+    buffer<std::uint64_t> counted(cells * shares.count);
+    buffer<detail::observed_extent> extents(shares.count);
+    options.executor(shares.count, [&](index_t s) {
+      index_t const begin = shares.first(s) * detail::observed_block, end = begin + shares.size(s) * detail::observed_block;
+      extents[s] = this->histc(batch.sub(begin, (end < batch.size ? end : batch.size) - begin), e, kernels, counted.data() + s * cells);
+    });
+    for (detail::observed_extent const& x : extents) seen.merge(x);
+    buffer<float> counts(bins);
+    for (index_t i = 0; i < bins; ++i) {
+      std::uint64_t sum = 0;
+      for (index_t s = 0; s < shares.count; ++s) sum += counted[s * cells + i];
+      counts[i] = static_cast<float>(sum);
+    }
+    return counts;
+  }
+  template <class T>
+  static detail::observed_extent histc(vector_view<T> batch, edges e, detail::observe_kernels const& kernels, std::uint64_t* counted) {
+    detail::observe_tables_16 tables(bins + 1);
+    detail::observed_extent seen;
     auto const bin_of = [e](float x) -> index_t {
       if (!(x >= e.low && x <= e.high)) return bins;
       float const at = (x - e.low) * static_cast<float>(bins) / (e.high - e.low);
@@ -169,16 +197,14 @@ class torch_histogram {
     detail::for_each_block(batch, [&](float const* x, index_t n) {
       index_t const whole = n & ~index_t{63};
       if (whole > 0) {
-        tables.make_room(counted.data(), kernels);
+        tables.make_room(counted, kernels);
         seen.merge(kernels.histc(x, whole, e.low, e.high, static_cast<std::int32_t>(bins), static_cast<std::int32_t>(tables.table), tables.cells.data()));
         counted[bin_of(0)] += tables.take_zeros();
       }
       for (index_t l = whole; l < n; ++l) seen.see(x[l]), ++counted[bin_of(x[l])];
     });
-    tables.flush(counted.data(), kernels);
-    buffer<float> counts(bins);
-    for (index_t i = 0; i < bins; ++i) counts[i] = static_cast<float>(counted[i]);
-    return counts;
+    tables.flush(counted, kernels);
+    return seen;
   }
 
   torch_bins edges_;
