@@ -319,6 +319,48 @@ TEST_CASE("rows with gaps, residuals and functors land where they belong", "[con
   });
 }
 
+TEST_CASE("a residual may be the destination itself, and nothing else of it", "[conv]") {
+  numbers random(37);
+  index_t const n = 2, h = 7, w = 20, c = 18, size = 4 * n * h * w * c;
+  std::vector<std::int8_t> x(static_cast<std::size_t>(n * h * w * c)), k(static_cast<std::size_t>(c * 9 * c)), r(static_cast<std::size_t>(size) + 1), apart(r.size()), same_elements(r.size());
+  random.fill(x.data(), static_cast<index_t>(x.size()));
+  random.fill(k.data(), static_cast<index_t>(k.size()));
+  random.fill(r.data(), static_cast<index_t>(r.size()));
+  auto const src = nhwc(static_cast<std::int8_t const*>(x.data()), n, h, w, c);
+  auto const filter = nhwc(static_cast<std::int8_t const*>(k.data()), c, 3, 3, c);
+  auto const packed = pack_conv(filter, {.padding = same});
+  auto const spread = pack_transposed_conv(filter, {.stride = {2, 2}, .padding = same});
+  auto const each = pack_depthwise(nhwc(static_cast<std::int8_t const*>(k.data()), 1, 3, 3, c), {.padding = same});
+  epilogue<rescale::gemmlowp_double, residual<std::int8_t, rescale::gemmlowp_double>> e{};
+  e.rescale = rescale::quantize_multiplier(0.001);
+  for (int kind = 0; kind < 3; ++kind) {
+    index_t const positions = n * h * w * (kind == 2 ? 4 : 1);
+    auto const run = [&](std::int8_t const* from, std::int8_t* to, isa i) {
+      e.residual = {.from = row_major(from, positions, c), .zero_point = 2, .rescale = rescale::quantize_multiplier(0.75)};
+      if (kind == 0) conv2d(src, packed, nhwc(to, n, h, w, c), e, {.max_isa = i});
+      if (kind == 1) depthwise_conv2d(src, each, nhwc(to, n, h, w, c), e, {.max_isa = i});
+      if (kind == 2) transposed_conv2d(src, spread, nhwc(to, n, 2 * h, 2 * w, c), e, {.max_isa = i});
+    };
+    support::for_each_native_isa([&](isa i) {
+      INFO(name(i) << ", " << kind);
+      apart = same_elements = r;
+      run(r.data(), apart.data(), i);
+      run(same_elements.data(), same_elements.data(), i);
+      CHECK(apart == same_elements);
+    });
+    same_elements = r;
+    for (int back = 0; back < 2; ++back)
+      try {
+        run(same_elements.data() + back, same_elements.data() + 1 - back, isa::best);
+        FAIL("not refused");
+      } catch (error const& refused) {
+        CHECK(refused.code() == errc::overlap);
+        CHECK(std::string(refused.what()).find("dst overlaps epilogue.residual") != std::string::npos);
+      }
+    CHECK(same_elements == r);
+  }
+}
+
 TEST_CASE("with a workspace of the size asked for the same codes come out", "[conv]") {
   numbers random(41);
   std::vector<std::int8_t> x(8 * 8 * 16), w(24 * 3 * 3 * 16), y(8 * 8 * 24), again(y.size());

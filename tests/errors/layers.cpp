@@ -138,6 +138,20 @@ TEST_CASE("layers that move and gather codes: shapes and memory", "[errors][laye
   refuses(errc::shape, "lhs is 2 x 3, rhs 4 x 2, dst 2 x 2", [&] { batch_matmul(a, b, 0, 0, nd(y, make_shape(2, 2)), same_code); });
   refuses(errc::null, "batch_matmul: an operand is null",
           [&] { batch_matmul(a, nd<std::int8_t const>(nullptr, make_shape(3, 2)), 0, 0, nd(y, make_shape(2, 2)), same_code); });
+  // Destinations that begin within an operand; the same elements are allowed where each is read before it is written.
+  auto const half = nd(x + 1, make_shape(2, 3, 4));
+  refuses(errc::overlap, "unary: dst overlaps src", [&] { unary(v, half, same_code); });
+  refuses(errc::overlap, "binary: dst overlaps lhs", [&] { binary(v, nd<std::int8_t const>(w, make_shape(4)), half, maximum{}); });
+  refuses(errc::overlap, "binary: dst overlaps rhs", [&] { binary(nd<std::int8_t const>(w, make_shape(2, 3, 4)), nd<std::int8_t const>(x, make_shape(4)), nd(x, make_shape(2, 3, 4)), maximum{}); });
+  refuses(errc::overlap, "copy: dst overlaps src", [&] { copy(v, half); });
+  refuses(errc::overlap, "apply: dst overlaps src", [&] { apply(table, vector_view<std::int8_t const>{x, 8, 1}, vector_view<std::int8_t>{x + 7, 8, 1}); });
+  refuses(errc::overlap, "by_rows: dst overlaps src", [&] { by_rows(v, half, row); });
+  refuses(errc::overlap, "resize_nearest: dst overlaps src", [&] { resize_nearest(from(2, 2, 2), nhwc(x + 4, 1, 4, 4, 2)); });
+  refuses(errc::overlap, "max_pool2d: dst overlaps src", [&] { max_pool2d(from(4, 4, 2), {.size = {2, 2}, .stride = {2, 2}}, nhwc(x, 1, 2, 2, 2)); });
+  refuses(errc::overlap, "batch_matmul: dst overlaps rhs", [&] { batch_matmul(a, nd<std::int8_t const>(w, make_shape(3, 2)), 0, 0, nd(w + 5, make_shape(2, 2)), same_code); });
+  unary(v, nd(x, make_shape(2, 3, 4)), same_code);
+  binary(v, v, nd(x, make_shape(2, 3, 4)), maximum{});
+  apply(table, vector_view<std::int8_t const>{w, 8, 1}, vector_view<std::int8_t>{w, 8, 1});
   tensor_life const lives[] = {{16, 2, 1}};
   index_t offsets[1];
   refuses(errc::argument, "the alignment is 48", [&] { (void)plan_arena(lives, 1, offsets, 48); });

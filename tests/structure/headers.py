@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every header of quern compiles alone, without a warning: its own includes suffice. All in one file compile without exceptions
+"""Every header of quern compiles alone, without a warning that users ask for: its own includes suffice. All in one file compile without exceptions
 and RTTI, and run no code before main.
 
 The compiler's vector intrinsics, which take longer to read than any header of quern, are read once and kept precompiled.
@@ -15,7 +15,7 @@ root = pathlib.Path(__file__).resolve().parents[2] / "include" / "quern"
 options = toolchain.parser(__doc__).parse_args()
 work = pathlib.Path(options.work).resolve()
 work.mkdir(parents=True, exist_ok=True)
-base = toolchain.command(options) + ["-Wall", "-Wextra", "-Werror"]
+base = toolchain.command(options) + ["-Wall", "-Wextra", "-Wshadow", "-Wpedantic", "-Wconversion", "-Werror"]  # what users turn on
 
 intrinsics = work / "intrinsics.hpp"
 intrinsics.write_text("#if defined(__x86_64__)\n#include <immintrin.h>\n#endif\n")

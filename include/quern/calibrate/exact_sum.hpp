@@ -21,7 +21,8 @@ class exact_sum {
     int const place = exponent - 53 + 32 * (limbs / 2);                               // of the mantissa's last bit
     if (place < 0) return;
     int const at = place / 32, shift = place % 32;
-    __int128 const wide = static_cast<__int128>(mantissa) << shift;                   // below 2^85: three limbs
+    __extension__ using int128 = __int128;
+    int128 const wide = static_cast<int128>(mantissa) << shift;                       // below 2^85: three limbs
     limb_[at] += static_cast<std::int64_t>(wide & 0xffffffff);
     if (at + 1 < limbs) limb_[at + 1] += static_cast<std::int64_t>((wide >> 32) & 0xffffffff);
     if (at + 2 < limbs) limb_[at + 2] += static_cast<std::int64_t>(wide >> 64);

@@ -30,7 +30,7 @@ class torch_histogram {
   static constexpr char const* name = "torch_histogram";
   static constexpr index_t bins = 2048, upsample = 128;
 
-  explicit torch_histogram(torch_bins edges = torch_bins::truncated) : edges_(edges), counts_(bins) {}
+  explicit torch_histogram(torch_bins places = torch_bins::truncated) : edges_(places), counts_(bins) {}
 
   template <class T>
     requires real<std::remove_const_t<T>>

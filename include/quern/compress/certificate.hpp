@@ -44,9 +44,9 @@ inline std::vector<double> linear_bound(matrix_view<float const> exact, matrix_v
       double const term = rounded((static_cast<double>(exact(i, j)) - quantized(i, j)) * input[j]);
       known += term;
       magnitude += abs_of(term);
-      if (!delta_in.empty()) spread += rounded(abs_of(static_cast<double>(exact(i, j))) * delta_in[j]);
+      if (!delta_in.empty()) spread += rounded(abs_of(static_cast<double>(exact(i, j))) * delta_in[static_cast<std::size_t>(j)]);
     }
-    delta[i] = (abs_of(known) + spread) * (1 + 1e-9) + magnitude * 1e-9;
+    delta[static_cast<std::size_t>(i)] = (abs_of(known) + spread) * (1 + 1e-9) + magnitude * 1e-9;
   }
   return delta;
 }
@@ -90,7 +90,7 @@ inline std::vector<double> conv_bound(tensor_view<float const> exact, tensor_vie
 inline void add_moved(std::vector<double>& delta, vector_view<float const> before, vector_view<float const> after) {
   if (static_cast<index_t>(delta.size()) != before.size || before.size != after.size)
     fail(errc::shape, "add_moved: ", delta.size(), " bounds, ", before.size, " values before and ", after.size, " after; they must be equal.");
-  for (index_t i = 0; i < before.size; ++i) delta[i] += abs_of(static_cast<double>(after[i]) - before[i]) * (1 + 1e-9);
+  for (index_t i = 0; i < before.size; ++i) delta[static_cast<std::size_t>(i)] += abs_of(static_cast<double>(after[i]) - before[i]) * (1 + 1e-9);
 }
 
 /// Without a sample: the worst a layer can do for inputs with |x_j| <= magnitude_j, quantized with steps step_j (errors up to half of one,
@@ -106,7 +106,7 @@ inline std::vector<double> worst_case_bound(matrix_view<float const> exact, matr
     for (index_t j = 0; j < exact.cols; ++j)
       sum += rounded(abs_of(static_cast<double>(exact(i, j)) - quantized(i, j)) * magnitude[j]) +
              rounded(abs_of(static_cast<double>(quantized(i, j))) * step[j] * (stochastic ? 1.0 : 0.5));
-    delta[i] = sum * (1 + 1e-9);
+    delta[static_cast<std::size_t>(i)] = sum * (1 + 1e-9);
   }
   return delta;
 }
@@ -126,7 +126,7 @@ inline std::vector<double> hoeffding_bound(matrix_view<float const> quantized, v
       double const length = static_cast<double>(quantized(i, j)) * step[j];
       sum += rounded(length * length);
     }
-    delta[i] = sqrt_of(factor * sum) * (1 + 1e-9);
+    delta[static_cast<std::size_t>(i)] = sqrt_of(factor * sum) * (1 + 1e-9);
   }
   return delta;
 }
@@ -147,7 +147,7 @@ inline argmax_verdict certify_argmax(vector_view<float const> output, std::vecto
   v.margin = __builtin_inf();
   for (index_t i = 0; i < output.size; ++i) {
     if (i == v.argmax) continue;
-    double const m = static_cast<double>(output[v.argmax]) - output[i] - delta[v.argmax] - delta[i];
+    double const m = static_cast<double>(output[v.argmax]) - output[i] - delta[static_cast<std::size_t>(v.argmax)] - delta[static_cast<std::size_t>(i)];
     v.margin = m < v.margin ? m : v.margin;
     if (is_nan(m)) v.margin = -__builtin_inf();  // an output or a bound that is no number proves nothing
     if (v.margin == -__builtin_inf()) break;

@@ -12,6 +12,11 @@
 #include <algorithm>
 #include <vector>
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"  // vectors are indexed by index_t and int, whose values were checked
+#endif
+
 QUERN_FP_BEGIN
 
 namespace quern::compress {
@@ -187,3 +192,7 @@ inline codebook_weights quantize_with_codebooks(matrix_view<float const> w, int 
 }  // namespace quern::compress
 
 QUERN_FP_END
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif

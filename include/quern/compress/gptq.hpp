@@ -25,6 +25,11 @@
 #include <numeric>
 #include <vector>
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"  // vectors are indexed by index_t and int, whose values were checked
+#endif
+
 QUERN_FP_BEGIN
 
 namespace quern::compress {
@@ -223,16 +228,16 @@ inline gptq_result gptq(matrix_view<float const> w, row_major_matrix h, weight_g
               }
               current[k] = w(first + i, to) + feedback / h(to, to);
             }
-            scale_and_zero const s = best_group({current.data(), size, 1}, grid, options.smallest_shrink,
+            scale_and_zero const scale = best_group({current.data(), size, 1}, grid, options.smallest_shrink,
                                                 importance.empty() ? vector_view<float const>{} : vector_view<float const>{importance.data() + p, size, 1});
-            scales[i * q.groups + g] = s.scale;
-            zeros[i * q.groups + g] = s.zero;
+            scales[i * q.groups + g] = scale.scale;
+            zeros[i * q.groups + g] = scale.zero;
           }
-          scale_and_zero const s{scales[i * q.groups + g], zeros[i * q.groups + g]};
+          scale_and_zero const scale{scales[i * q.groups + g], zeros[i * q.groups + g]};
           float const original = w(first + i, column), wanted = original + target(i, c) / diagonal;
-          std::int8_t const code = code_of_weight(wanted, s, grid);
+          std::int8_t const code = code_of_weight(wanted, scale, grid);
           codes[i * cols + column] = code;
-          float const value = value_of(code, s), error = original - value, t = diagonal * (wanted - value);
+          float const value = value_of(code, scale), error = original - value, t = diagonal * (wanted - value);
           mine[i] += static_cast<double>(t) * t;
           d(i, p) = error;
           for (index_t k = c + 1; k < width; ++k) target(i, k) += rounded(error * h(p, b + k));
@@ -268,3 +273,7 @@ inline gptq_result gptq(matrix_view<float const> w, row_major_matrix h, weight_g
 }  // namespace quern::compress
 
 QUERN_FP_END
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif

@@ -65,7 +65,7 @@ class split_linear {
         float most = 0;
         for (index_t j : rest_) most = abs_of(x(first + s, j)) > most ? abs_of(x(first + s, j)) : most;
         float const scale = scales[s] = most > 0 ? most / 127.0f : 1.0f;
-        for (index_t j = 0; j < n; ++j) codes[s * n + j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(first + s, rest_[j]) / scale));
+        for (index_t j = 0; j < n; ++j) codes[s * n + j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(first + s, rest_[static_cast<std::size_t>(j)]) / scale));
       });
       if (n > 0) gemm(matrix_view<std::int8_t const>{codes.data(), count, n, n, 1}, packed_, matrix_view<std::int32_t>{sums.data(), count, rows_, rows_, 1}, epilogue<>{}, {.executor = executor});
       executor(count, [&](index_t s) {

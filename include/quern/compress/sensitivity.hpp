@@ -15,6 +15,11 @@
 
 #include <vector>
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"  // vectors are indexed by index_t and int, whose values were checked
+#endif
+
 QUERN_FP_BEGIN
 
 namespace quern::compress {
@@ -98,3 +103,7 @@ inline double output_kl(matrix_view<float const> reference, matrix_view<float co
 }  // namespace quern::compress
 
 QUERN_FP_END
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif

@@ -60,8 +60,8 @@ constexpr typename Scheme::storage constant_code(Real x, float scale, std::int32
 template <class Scheme, index_t Rows, index_t Cols, class Rounding, class Params, class At>
 constexpr auto quantize_constants(Params const& params, At const& at) {
   constexpr auto grid = grid_of<typename Scheme::granularity>(Rows, Cols);
-  Params const kept = params;  // GCC 12 cannot compare the addresses in a temporary with null in a constant expression
-  params_view const p = kept.view();
+  Params const own = params;  // GCC 12 cannot compare the addresses in a temporary with null in a constant expression
+  params_view const p = own.view();
   check_params<Scheme>(p, grid.count(), "quantize_array");
   quantized_array<Scheme, Rows, Cols> q;
   for (index_t i = 0; i < Rows; ++i)

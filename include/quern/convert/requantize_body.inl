@@ -280,13 +280,13 @@ QUERN_NOINLINE std::int64_t requantize_columns(quern::detail::requantize_task<P,
   return saturated;
 }
 
-/// ratios[i] = scales[i] / divisor for i < n, n >= 1, and up to `lanes` more than that of both zero points. The quotient of two floats is the same
+/// ratios[i] = sources[i] / divisor for i < n, n >= 1, and up to `lanes` more than that of both zero points. The quotient of two floats is the same
 /// whether it is rounded to double before or not: 53 >= 2 * 24. False where a scale is not valid, or a ratio not a normal float.
 template <class P>
-QUERN_NOINLINE bool divide_scales(P, float const* scales, float divisor, index_t n, float* ratios, std::int32_t* src_zeros, std::int32_t* dst_zeros,
+QUERN_NOINLINE bool divide_scales(P, float const* sources, float divisor, index_t n, float* ratios, std::int32_t* src_zeros, std::int32_t* dst_zeros,
                                   std::int32_t dst_zero) {
   f32s const by = broadcast(divisor);
-  f32s least = div(inner::load_up_to(scales, n), by), most = least;
+  f32s least = div(inner::load_up_to(sources, n), by), most = least;
   for (index_t j = 0; j < n; j += lanes) {
     store(src_zeros + j, broadcast(std::int32_t{0}));
     store(dst_zeros + j, broadcast(dst_zero));
@@ -295,10 +295,10 @@ QUERN_NOINLINE bool divide_scales(P, float const* scales, float divisor, index_t
       store_first(ratios, least, n);
       break;
     }
-    f32s const ratio = div(load(scales + at), by);
+    f32s const ratio = div(load(sources + at), by);
     store(ratios + at, ratio);
     least = min(ratio, least), most = max(ratio, most);
   }
-  return inner::scale_bits_within(scales, n, quern::detail::least_scale_bits, quern::detail::most_scale_bits) &&
+  return inner::scale_bits_within(sources, n, quern::detail::least_scale_bits, quern::detail::most_scale_bits) &&
          !any(mask_or(less(least, broadcast(0x1p-126f)), less(broadcast(0x1.fffffep127f), most)));
 }

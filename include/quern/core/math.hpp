@@ -166,7 +166,7 @@ constexpr T sqrt_of(T x) noexcept {
   }
   // root of fraction in [0.25, 1): mantissa + 2 bits, the last one sticky
   int const n = f::mantissa + 2;
-  using wide = unsigned __int128;
+  __extension__ using wide = unsigned __int128;
   wide const value = static_cast<wide>(static_cast<std::uint64_t>(fraction * (T{2} * static_cast<T>(std::uint64_t{1} << f::mantissa))) ) << (2 * n - (f::mantissa + 1));
   std::uint64_t root = 0;
   for (int i = n - 1; i >= 0; --i) {

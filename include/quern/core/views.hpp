@@ -143,4 +143,62 @@ QUERN_INLINE constexpr tensor_view<T> nchw(T* data, index_t n, index_t c, index_
 }
 
 }  // inline namespace QUERN_ABI
+
+namespace detail {
+inline namespace QUERN_ABI {
+
+/// Addresses [first, last) between a view's first byte and its last.
+struct address_span {
+  std::uintptr_t first = 0, last = 0;
+  QUERN_INLINE constexpr bool meets(address_span const& other) const noexcept { return first < other.last && other.first < last; }
+};
+struct axis_steps {
+  index_t size, stride;
+};
+template <class T, class... Axes>
+address_span addresses_along(T* data, Axes... axes) noexcept {
+  if (((axes.size < 1) || ...)) return {};
+  index_t low = 0, high = 1;
+  ((axes.stride < 0 ? low += (axes.size - 1) * axes.stride : high += (axes.size - 1) * axes.stride), ...);
+  auto const at = [&](index_t i) { return static_cast<std::uintptr_t>(reinterpret_cast<std::intptr_t>(data) + i * static_cast<index_t>(sizeof(T))); };
+  return {at(low), at(high)};
+}
+/// Of a vector, matrix, tensor, volume (geometry.hpp) or nd_view (shape.hpp).
+template <class V>
+address_span addresses_of(V const& v) noexcept {
+  if constexpr (requires { v.extents; }) {
+    if (v.size() < 1) return {};
+    address_span s = addresses_along(v.data);
+    for (int d = 0; d < v.extents.rank; ++d) {
+      address_span const along = addresses_along(v.data, axis_steps{v.extents.dim[d], v.stride[d]}), one = addresses_along(v.data);
+      s.first -= one.first - along.first, s.last += along.last - one.last;
+    }
+    return s;
+  } else if constexpr (requires { v.d_stride; }) {
+    return addresses_along(v.data, axis_steps{v.n, v.n_stride}, axis_steps{v.d, v.d_stride}, axis_steps{v.h, v.h_stride}, axis_steps{v.w, v.w_stride}, axis_steps{v.c, v.c_stride});
+  } else if constexpr (requires { v.n_stride; }) {
+    return addresses_along(v.data, axis_steps{v.n, v.n_stride}, axis_steps{v.h, v.h_stride}, axis_steps{v.w, v.w_stride}, axis_steps{v.c, v.c_stride});
+  } else if constexpr (requires { v.row_stride; }) {
+    return addresses_along(v.data, axis_steps{v.rows, v.row_stride}, axis_steps{v.cols, v.col_stride});
+  } else {
+    return addresses_along(v.data, axis_steps{v.size, v.stride});
+  }
+}
+
+/// Whether two views may share a byte: by their first and last.
+template <class A, class B>
+bool may_overlap(A const& a, B const& b) noexcept {
+  return addresses_of(a).meets(addresses_of(b));
+}
+/// The same of operands that may be one another element for element, of views without gaps: what overlaps among strided ones may
+/// just be interleaved.
+template <class A, class B>
+bool overlaps_otherwise(A const& a, B const& b) noexcept {
+  if (!a.contiguous() || !b.contiguous()) return false;
+  address_span const x = addresses_of(a), y = addresses_of(b);
+  return x.meets(y) && (x.first != y.first || x.last != y.last || sizeof(*a.data) != sizeof(*b.data));
+}
+
+}  // inline namespace QUERN_ABI
+}  // namespace detail
 }  // namespace quern

@@ -73,8 +73,8 @@ struct k_blocks {
     bool first, last;  ///< of its segment
   };
   at begin() const noexcept {
-    index_t const count = block < k ? block : k;
-    return {0, 0, count, 0, whole, true, count >= whole};
+    index_t const first = block < k ? block : k;
+    return {0, 0, first, 0, whole, true, first >= whole};
   }
   void next(at& a) const noexcept {
     ++a.index;

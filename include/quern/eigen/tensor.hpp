@@ -42,7 +42,7 @@ auto nd(M& m) noexcept {
   index_t step = 1;
   for (int a = 0; a < rank; ++a) {
     int const axis = static_cast<int>(tensor::Layout) == static_cast<int>(Eigen::RowMajor) ? rank - 1 - a : a;
-    v.extents.dim[axis] = static_cast<index_t>(m.dimension(static_cast<std::size_t>(axis)));
+    v.extents.dim[axis] = static_cast<index_t>(m.dimensions()[static_cast<std::size_t>(axis)]);
     v.stride[axis] = step;
     step *= v.extents.dim[axis];
   }

@@ -64,7 +64,7 @@ inline void pair_sums(quern::detail::depthwise_image const& s, unsigned char con
   two_vecs<Dot> const blanks = paired<Dot>(blank, blank);
   index_t x = first * Stride - s.left, column = x < 0 ? 0 : x;
   image_columns<Dot, Signed> image{rows[0] + column * steps[0], rows[1] + column * steps[1], rows[2] + column * steps[2], steps[0], steps[1], steps[2], blanks, blank};
-  auto const inside = [&](index_t column) { return static_cast<std::size_t>(column) < static_cast<std::size_t>(s.w); };
+  auto const inside = [&](index_t at) { return static_cast<std::size_t>(at) < static_cast<std::size_t>(s.w); };
   vec c0 = blank;
   if constexpr (Stride == 1) {
     // Sums of the output that ends with this column, and of the one that has it in its middle.

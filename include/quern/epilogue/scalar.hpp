@@ -108,7 +108,7 @@ QUERN_INLINE constexpr void finish_one(epilogue<R, S, T> const& e, Acc acc, floa
     std::int32_t value = 0;
     if constexpr (std::is_same_v<R, no_rescale>)
       value = wrap32(acc);
-    else if constexpr (sizeof(Acc) == 8)
+    else if constexpr (sizeof(Acc) == 8 && wide_rescale_policy<R>)
       value = R::apply(acc, e.rescale[j]);
     else
       value = R::apply(static_cast<std::int32_t>(acc), e.rescale[j]);

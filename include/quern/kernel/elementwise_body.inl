@@ -159,15 +159,15 @@ QUERN_INLINE_BODY void product_few(T const* a, T const* b, T* dst, index_t n, Pr
 }
 template <bool Above, class T, class Product>
 QUERN_INLINE_BODY void product_blocks(T const* a, T const* b, T* dst, index_t n, Product const& f) {
-  constexpr index_t block = 4 * lanes;
+  constexpr index_t at_once = 4 * lanes;
   index_t i = 0;
   if (n >= quern::detail::streaming_bytes) {
-    i = (block - static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) % block)) % block;
+    i = (at_once - static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) % at_once)) % at_once;
     product_few<Above>(a, b, dst, i, f);
-    for (; i + block <= n; i += block) stream_raw(dst + i, f.template of<T, Above>(load_raw(a + i), load_raw(b + i)));
+    for (; i + at_once <= n; i += at_once) stream_raw(dst + i, f.template of<T, Above>(load_raw(a + i), load_raw(b + i)));
     fence();
   }
-  for (; i + block <= n; i += block) store_raw(dst + i, f.template of<T, Above>(load_raw(a + i), load_raw(b + i)));
+  for (; i + at_once <= n; i += at_once) store_raw(dst + i, f.template of<T, Above>(load_raw(a + i), load_raw(b + i)));
   if (i < n) product_few<Above>(a + i, b + i, dst + i, n - i, f);
 }
 template <class T, class Product>
@@ -204,17 +204,17 @@ QUERN_INLINE_BODY void binary_loop(T const* a, T const* b, T* dst, index_t n, Op
   index_t i = 0;
   i32s const lo = broadcast(l.min - zero_point), hi = broadcast(l.max - zero_point), zero = broadcast(zero_point);
   if constexpr (sizeof(T) == 1) {
-    constexpr index_t block = 4 * lanes;
+    constexpr index_t at_once = 4 * lanes;
     bool const streaming = n >= quern::detail::streaming_bytes;
     if (streaming)  // up to the first whole register
-      for (index_t const first = (block - static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) % block)) % block; i < first;) {
+      for (index_t const first = (at_once - static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) % at_once)) % at_once; i < first;) {
         index_t const live = first - i < lanes ? first - i : lanes;
         binary_few(a + i, b + i, dst + i, live, op, lo, hi, zero);
         i += live;
       }
     words const zero_words = broadcast_word(static_cast<std::int16_t>(zero_point));
     bool const narrow = l.min > quern::code_of_t<T>::min || l.max < quern::code_of_t<T>::max;
-    for (; i + block <= n; i += block) {
+    for (; i + at_once <= n; i += at_once) {
       i32s v0 = op(load(a + i), load(b + i)), v1 = op(load(a + i + lanes), load(b + i + lanes));
       i32s v2 = op(load(a + i + 2 * lanes), load(b + i + 2 * lanes)), v3 = op(load(a + i + 3 * lanes), load(b + i + 3 * lanes));
       if (narrow) v0 = min(max(v0, lo), hi), v1 = min(max(v1, lo), hi), v2 = min(max(v2, lo), hi), v3 = min(max(v3, lo), hi);
@@ -326,13 +326,13 @@ struct linear_lanes {
 QUERN_NOINLINE inline index_t linear_line(std::int8_t const* a, std::int8_t const* b, std::int8_t* dst, index_t n, quern::detail::linear_form const& f,
                                           quern::fixed_point::limits l) {
   using namespace inner;
-  constexpr index_t block = 4 * lanes;
+  constexpr index_t at_once = 4 * lanes;
   linear_lanes const form(f);
   raw const none = raw_of(broadcast(0));
   bytes const lo = broadcast_byte(static_cast<std::int8_t>(l.min)), hi = broadcast_byte(static_cast<std::int8_t>(l.max));
   bool const streaming = n >= quern::detail::streaming_bytes;
   index_t i = 0;
-  for (; i + block <= n; i += block) {
+  for (; i + at_once <= n; i += at_once) {
     raw const x = load_raw(a + i), z = load_raw(b + i);
     // Names, no array: GCC 12 keeps arrays of registers in memory at -O2, which halves the speed.
     raw const first = unpack_low(x, z), second = unpack_high(x, z);

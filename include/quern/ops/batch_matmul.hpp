@@ -15,7 +15,7 @@ inline namespace QUERN_ABI {
 
 /// @shapes  lhs ... x m x k, rhs ... x k x n, dst ... x m x n; leading dimensions broadcast to dst's. @types int8 or int16, alike.
 ///          An epilogue's own zero points of lhs and rhs do not count.
-/// @range   int8: k within gemm's bound. @errors shape, null, depth.
+/// @range   int8: k within gemm's bound. @errors shape, null, overlap, depth.
 template <class T, class Dst, class F>
 void batch_matmul(nd_view<T> lhs, nd_view<T> rhs, std::int32_t lhs_zero_point, std::int32_t rhs_zero_point, nd_view<Dst> dst, F const& output,
                   gemm_options const& options = {}) {
@@ -28,6 +28,8 @@ void batch_matmul(nd_view<T> lhs, nd_view<T> rhs, std::int32_t lhs_zero_point, s
          rhs.extents.dim[rhs.extents.rank - 1], ", dst ", m, " x ", n, "; they must be m x k, k x n and m x n.");
   if (dst.size() == 0) return;
   if (lhs.data == nullptr || rhs.data == nullptr || dst.data == nullptr) fail(errc::null, "batch_matmul: an operand is null.");
+  if (detail::may_overlap(lhs, dst) || detail::may_overlap(rhs, dst))
+    fail(errc::overlap, "batch_matmul: dst overlaps ", detail::may_overlap(lhs, dst) ? "lhs" : "rhs", "; sums are written while others are still read.");
   shape a_shape = dst.extents, b_shape = dst.extents, batch = dst.extents;
   a_shape.dim[rank - 1] = k;
   b_shape.dim[rank - 2] = k;

@@ -138,6 +138,7 @@ void depthwise_16x8(tensor_view<std::int16_t const> src, packed_conv16 const& p,
     fail(errc::shape, "depthwise_16x8: dst is ", dst.h, " x ", dst.w, " x ", dst.c, "; it must be ", w.h.out, " x ", w.w.out, " x ", p.filter.outputs, ".");
   if (src.c > 1 && src.c_stride != 1) fail(errc::shape, "depthwise_16x8: the channels of src must be adjacent.");
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr || output.rescale == nullptr)) fail(errc::null, "depthwise_16x8: an operand is null.");
+  detail::check_conv_overlap("depthwise_16x8", src, dst);
   index_t const outputs = p.filter.outputs, multiplier = outputs / src.c;
   options.executor(src.n * w.h.out, [&](index_t row) {
     detail::scratch const memory(outputs * 8);

@@ -91,13 +91,24 @@ constexpr phase_axis phase_numbered(axis const& a, index_t phase) noexcept {
 }
 
 template <class Src, class Dst>
-void check_conv_overlap(char const* op, volume_view<Src> const& src, volume_view<Dst> const& dst) {
-  auto const last = [](auto const& v) {  // one behind the last element, for strides that are not negative
-    return v.data + (v.n - 1) * v.n_stride + (v.d - 1) * v.d_stride + (v.h - 1) * v.h_stride + (v.w - 1) * v.w_stride + (v.c - 1) * v.c_stride + 1;
-  };
-  if (src.n > 0 && reinterpret_cast<std::uintptr_t>(src.data) < reinterpret_cast<std::uintptr_t>(last(dst)) &&
-      reinterpret_cast<std::uintptr_t>(dst.data) < reinterpret_cast<std::uintptr_t>(last(src)))
-    fail(errc::overlap, op, ": dst overlaps src; positions are written while others are still read.");
+void check_conv_overlap(char const* op, Src const& src, Dst const& dst) {
+  if (may_overlap(src, dst)) fail(errc::overlap, op, ": dst overlaps src; positions are written while others are still read.");
+}
+
+/// A residual may be the destination, element for element: each is read before it is written. Any other overlap is refused, as gemm's is.
+template <class E, class Dst>
+void check_conv_residual(char const* op, E const& e, volume_view<Dst> const& dst) {
+  if constexpr (E::residual_type::present) {
+    auto const& f = e.residual.from;
+    if (f.empty()) return;
+    index_t const size[4] = {dst.w, dst.h, dst.d, dst.n}, step[4] = {dst.w_stride, dst.h_stride, dst.d_stride, dst.n_stride};
+    index_t expected = f.row_stride;
+    bool is_dst = static_cast<void const*>(f.data) == static_cast<void const*>(dst.data) && sizeof(*f.data) == sizeof(Dst) && (dst.c == 1 || f.col_stride == dst.c_stride);
+    for (int d = 0; d < 4; expected *= size[d++]) is_dst = is_dst && (size[d] == 1 || step[d] == expected);
+    if (is_dst) return;
+    if (may_overlap(f, dst))
+      fail(errc::overlap, op, ": dst overlaps epilogue.residual; it may be the same, element for element, or apart.");
+  }
 }
 
 template <class Src, class Dst>
@@ -274,7 +285,8 @@ packed_conv<detail::conv_code<Weight, T>> pack_transposed_conv(tensor_view<T> we
 /// @types   src s8, u8; weights s8, u8, s4, u4; dst and epilogue as gemm's.
 /// @range   exact while taps * inputs is within gemm's bound on k; refused otherwise.
 /// @rounds  only in the epilogue.
-/// @errors  shape, argument, null, capacity (workspace), depth; nothing is written then.
+/// @errors  shape, argument, null, overlap (dst with src; with a residual, unless that is dst element for element), capacity (workspace),
+///          depth; nothing is written then.
 template <class Src, class Weight, class Dst, class E = epilogue<>>
 void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_view<Dst> dst, E const& e = {},
             gemm_options const& options = {}) {
@@ -286,6 +298,7 @@ void conv3d(volume_view<Src> src, packed_conv<Weight> const& weights, volume_vie
   detail::check_conv_epilogue("conv", e, weights.filter.outputs);
   if (src.n == 0) return;
   detail::check_conv_stages<std::remove_const_t<Src>, Weight, Dst>("conv", e, src.n * win.positions(), weights.filter.outputs, options);
+  detail::check_conv_residual("conv", e, dst);
   detail::conv_parts<std::remove_const_t<Src>, Dst> const parts(src, dst, win, o.groups, weights.filter.inputs, weights.filter.outputs, weights.run(), {detail::outputs_of(win)});
   detail::group_weights<Weight> const groups{&weights, 0};
   detail::check_conv_depth(parts, groups, e, options);
@@ -370,6 +383,7 @@ void transposed_conv2d(tensor_view<Src> src, packed_conv<Weight> const& weights,
   if (src.n == 0) return;
   using work = detail::phase_work;
   detail::check_conv_stages<std::remove_const_t<Src>, Weight, Dst>("transposed_conv2d", e, src.n * win.positions(), weights.filter.outputs, options);
+  detail::check_conv_residual("transposed_conv2d", e, volume_view<Dst>(dst));
   detail::run_transposed(src, weights, dst, win, e, options, work::check);
   if (options.workspace.data != nullptr)
     detail::check_workspace("transposed_conv2d", options.workspace, detail::run_transposed(src, weights, dst, win, e, options, work::measure));

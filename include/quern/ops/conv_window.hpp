@@ -85,7 +85,8 @@ struct fast_divider {
   QUERN_INLINE constexpr fast_divider(index_t d = 1) noexcept : reciprocal(~std::uint64_t{0} / static_cast<std::uint64_t>(d) + 1), by(static_cast<std::uint32_t>(d)) {}
   QUERN_INLINE constexpr index_t operator()(index_t n) const noexcept {
     if (by == 1) return n;
-    return static_cast<index_t>((static_cast<unsigned __int128>(reciprocal) * static_cast<std::uint64_t>(n)) >> 64);
+    __extension__ using wide = unsigned __int128;
+    return static_cast<index_t>((static_cast<wide>(reciprocal) * static_cast<std::uint64_t>(n)) >> 64);
   }
 };
 

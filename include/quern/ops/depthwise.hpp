@@ -137,7 +137,7 @@ window check_depthwise(tensor_view<Src> const& src, packed_depthwise<Weight> con
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "depthwise_conv2d: ", src.data == nullptr ? "src" : "dst", " is null.");
   if (src.c > 1 && src.c_stride != 1)
     fail(errc::shape, "depthwise_conv2d: the channels of src are ", src.c_stride, " elements apart; they must be adjacent (to_nhwc() copies NCHW).");
-  check_conv_overlap("depthwise_conv2d", volume_view<Src>(src), volume_view<Dst>(dst));
+  check_conv_overlap("depthwise_conv2d", src, dst);
   if (w.taps() > 33025) fail(errc::depth, "depthwise_conv2d: the kernel has ", w.taps(), " taps; int32 accumulators are exact up to 33025.");
   return w;
 }
@@ -531,6 +531,7 @@ void depthwise_conv2d(tensor_view<Src> src, packed_depthwise<Weight> const& p, t
   detail::check_conv_epilogue("depthwise_conv2d", e, p.outputs);
   detail::check_epilogue<std::remove_const_t<Src>, Weight, Dst>("depthwise_conv2d", e, dst.n * w.positions(), p.outputs);
   if (dst.size() == 0) return;
+  detail::check_conv_residual("depthwise_conv2d", e, volume_view<Dst>(dst));
   auto* const memory = static_cast<unsigned char*>(options.workspace.data);
   if constexpr (std::is_same_v<Weight, std::int8_t>) {
     if (detail::depthwise_interleaves(p, e)) {

@@ -27,7 +27,7 @@ void check_elementwise(char const* op, shape const& s, Views const&... views) {
 
 inline namespace QUERN_ABI {
 
-/// dst[i] = f(src[i]). @shapes equal. @errors shape, null.
+/// dst[i] = f(src[i]). @shapes equal; dst may be src. @errors shape, null, overlap.
 template <class From, class Dst, class F>
 void unary(nd_view<From> from, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
   using Src = std::remove_const_t<From>;
@@ -35,6 +35,7 @@ void unary(nd_view<From> from, nd_view<Dst> dst, F const& f, isa max_isa = isa::
   if (!(src.extents == dst.extents)) fail(errc::shape, "unary: src has ", src.size(), " elements in rank ", src.extents.rank, ", dst ", dst.size(), " in rank ", dst.extents.rank, "; their shapes must be equal.");
   detail::check_elementwise("unary", dst.extents, src, dst);
   if (dst.size() == 0) return;
+  if (detail::overlaps_otherwise(src, dst)) fail(errc::overlap, "unary: dst overlaps src; it may be the same, element for element, or apart.");
   auto const walk = detail::runs<2>::of(dst.extents, dst, src);
   if constexpr (sizeof(Src) == 1 && sizeof(Dst) == 1) {
     if (dst.size() >= 256) {
@@ -51,13 +52,15 @@ void unary(nd_view<From> from, nd_view<Dst> dst, F const& f, isa max_isa = isa::
   });
 }
 
-/// dst[i] = f(lhs[i], rhs[i]); lhs and rhs are broadcast to dst's shape. dst may be lhs or rhs. @errors shape, null.
+/// dst[i] = f(lhs[i], rhs[i]); lhs and rhs are broadcast to dst's shape. dst may be lhs or rhs. @errors shape, null, overlap.
 template <class Lhs, class Rhs, class Dst, class F>
 void binary(nd_view<Lhs> lhs, nd_view<Rhs> rhs, nd_view<Dst> dst, F const& f, isa max_isa = isa::best) {
   detail::check_elementwise("binary", dst.extents, lhs, rhs, dst);
   nd_view<std::remove_const_t<Lhs> const> const a = broadcast(lhs, dst.extents);
   nd_view<std::remove_const_t<Rhs> const> const b = broadcast(rhs, dst.extents);
   if (dst.size() == 0) return;
+  if (detail::overlaps_otherwise(lhs, dst) || detail::overlaps_otherwise(rhs, dst))
+    fail(errc::overlap, "binary: dst overlaps ", detail::overlaps_otherwise(lhs, dst) ? "lhs" : "rhs", "; it may be the same, element for element, or apart.");
   auto const walk = detail::runs<3>::of(dst.extents, dst, a, b);
   if constexpr (std::is_same_v<std::remove_const_t<Lhs>, Dst> && std::is_same_v<std::remove_const_t<Rhs>, Dst> && std::is_integral_v<Dst> && sizeof(Dst) <= 2) {
     // Lines whose operands are adjacent go to the kernel as they are; others are gathered, a broadcast one once a line.

@@ -47,23 +47,6 @@ void check_list(char const* op, char const* what, vector_view<T> v, index_t want
   if (v.data == nullptr) fail(errc::null, op, ": ", what, " is null, but has ", v.size, " elements.");
 }
 
-/// Whether two strided matrices may share a byte: by their first and last.
-template <class A, class B>
-bool may_overlap(matrix_view<A> a, matrix_view<B> b) noexcept {
-  if (a.empty() || b.empty()) return false;
-  auto const span = [](auto const& v, std::uintptr_t& first, std::uintptr_t& last) {
-    index_t const down = (v.rows - 1) * v.row_stride, across = (v.cols - 1) * v.col_stride;
-    auto const base = reinterpret_cast<std::intptr_t>(v.data);
-    auto const size = static_cast<index_t>(sizeof(*v.data));
-    first = static_cast<std::uintptr_t>(base + ((down < 0 ? down : 0) + (across < 0 ? across : 0)) * size);
-    last = static_cast<std::uintptr_t>(base + ((down > 0 ? down : 0) + (across > 0 ? across : 0) + 1) * size);
-  };
-  std::uintptr_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
-  span(a, a0, a1);
-  span(b, b0, b1);
-  return a0 < b1 && b0 < a1;
-}
-
 /// `what`: the operation and the name, up to "is".
 template <class... Words>
 QUERN_INLINE void check_scale(float s, Words const&... what) {

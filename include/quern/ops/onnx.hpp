@@ -318,12 +318,12 @@ void quantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<detail::onnx_stor
   bool inner_blocks = false;  // blocks with elements behind their axis
   for (int d = (a.axis < 0 ? a.axis + x.extents.rank : a.axis) + 1; a.block_size > 0 && d >= 0 && d < x.extents.rank; ++d) inner_blocks |= x.extents.dim[d] > 1;
   using own_precision = std::conditional_t<!std::is_same_v<real_type, codec::float8_e8m0>, real_type, std::conditional_t<std::is_integral_v<X>, float, std::remove_const_t<X>>>;
-  auto const quotient = [&a](auto v, float step) {
-    auto const x = static_cast<float>(v);
-    if (ort || a.precision == precision::float32) return x / step;
-    if (a.precision == precision::float16) return detail::quotient_in<half>(x, static_cast<float>(half(step)));
-    if (a.precision == precision::bfloat16) return detail::quotient_in<bfloat16>(x, static_cast<float>(bfloat16(step)));
-    return detail::quotient_in<own_precision>(x, step);
+  auto const quotient = [&a](auto element, float step) {
+    auto const v = static_cast<float>(element);
+    if (ort || a.precision == precision::float32) return v / step;
+    if (a.precision == precision::float16) return detail::quotient_in<half>(v, static_cast<float>(half(step)));
+    if (a.precision == precision::bfloat16) return detail::quotient_in<bfloat16>(v, static_cast<float>(bfloat16(step)));
+    return detail::quotient_in<own_precision>(v, step);
   };
   [[maybe_unused]] bool const in_float = std::is_same_v<own_precision, float> && (a.precision == precision::of_scale || a.precision == precision::float32);
   constexpr bool floats = std::is_same_v<std::remove_const_t<X>, float>;

@@ -24,6 +24,7 @@ window check_pool(char const* op, non_deduced<tensor_view<T const>> src, pool_op
     fail(errc::shape, op, ": dst is ", dst.n, " x ", dst.h, " x ", dst.w, " x ", dst.c, "; it must be ", src.n, " x ", w.h.out, " x ", w.w.out, " x ", src.c, ".");
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, op, ": ", src.data == nullptr ? "src" : "dst", " is null.");
   if ((src.c > 1 && src.c_stride != 1) || (dst.c > 1 && dst.c_stride != 1)) fail(errc::shape, op, ": channels must be adjacent (NHWC).");
+  if (may_overlap(src, dst)) fail(errc::overlap, op, ": dst overlaps src; positions are written while others are still read.");
   // A window that lies in the padding alone has no average.
   auto const empty = [](axis const& a) { return a.before >= a.reach() || a.at(a.out - 1, 0) >= a.in; };
   if (empty(w.h) || empty(w.w)) fail(errc::shape, op, ": the padding is as large as the window, which would then hold no position of the image.");
@@ -54,7 +55,7 @@ void pool(window const& w, non_deduced<tensor_view<T const>> src, tensor_view<T>
 
 inline namespace QUERN_ABI {
 
-/// @types   s8, u8, s16. @errors shape (sizes, a window wholly inside of the padding), argument, null.
+/// @types   s8, u8, s16. @errors shape (sizes, a window wholly inside of the padding), argument, null, overlap.
 template <class T>
 void average_pool2d(non_deduced<tensor_view<T const>> src, pool_options const& o, tensor_view<T> dst, fixed_point::limits l = {code_of_t<T>::min, code_of_t<T>::max},
                     isa max_isa = isa::best) {

@@ -10,12 +10,13 @@ namespace quern {
 inline namespace QUERN_ABI {
 
 /// dst = src, element by element, whatever their strides: transposed(v, permutation), sliced(v, ...) and broadcast(v, shape) make
-/// the views. @errors shape when the extents differ; null.
+/// the views. @errors shape when the extents differ; null, overlap.
 template <class T>
 void copy(non_deduced<nd_view<T const>> src, nd_view<T> dst) {
   if (!(src.extents == dst.extents)) fail(errc::shape, "copy: src has ", src.size(), " elements in rank ", src.extents.rank, ", dst ", dst.size(), " in rank ", dst.extents.rank, "; their shapes must be equal.");
   if (dst.size() == 0) return;
   if (src.data == nullptr || dst.data == nullptr) fail(errc::null, "copy: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (detail::overlaps_otherwise(src, dst)) fail(errc::overlap, "copy: dst overlaps src; elements are written while others are still read.");
   auto const walk = detail::runs<2>::of(dst.extents, dst, src);
   walk.for_each([&](index_t const* at) {
     T* const d = dst.data + at[0];

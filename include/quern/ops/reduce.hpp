@@ -42,12 +42,13 @@ void reduce(nd_view<From> src, unsigned axes, nd_view<Dst> dst, F const& f, isa 
 }
 
 /// Calls row(src, dst, n) for every innermost row of two tensors of the same shape: softmax and normalizations
-/// (fixed_point::softmax8, softmax16, l2_normalize). @errors shape, null.
+/// (fixed_point::softmax8, softmax16, l2_normalize). @errors shape, null, overlap.
 template <class Src, class Dst, class F>
 void by_rows(nd_view<Src> src, nd_view<Dst> dst, F const& row) {
   if (!(src.extents == dst.extents)) fail(errc::shape, "by_rows: the shapes of src and dst must be equal.");
   if (!src.contiguous() || !dst.contiguous()) fail(errc::shape, "by_rows: src and dst must be contiguous.");
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "by_rows: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (detail::overlaps_otherwise(src, dst)) fail(errc::overlap, "by_rows: dst overlaps src; it may be the same, element for element, or apart.");
   index_t const n = src.extents.rank > 0 ? src.extents.dim[src.extents.rank - 1] : 1;
   auto const each = [&](auto const& f) {
     for (index_t at = 0; at < src.size(); at += n) f(static_cast<Src const*>(src.data + at), dst.data + at, n);

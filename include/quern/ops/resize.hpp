@@ -27,6 +27,7 @@ void check_resize(char const* op, non_deduced<tensor_view<T const>> src, tensor_
   if (src.n != dst.n || src.c != dst.c) fail(errc::shape, op, ": src has batch ", src.n, " and ", src.c, " channels, dst ", dst.n, " and ", dst.c, "; they must be equal.");
   if (src.h < 1 || src.w < 1 || dst.h < 1 || dst.w < 1) fail(errc::shape, op, ": an image is empty.");
   if (src.data == nullptr || dst.data == nullptr) fail(errc::null, op, ": ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (may_overlap(src, dst)) fail(errc::overlap, op, ": dst overlaps src; pixels are written while others are still read.");
   if (o.align_corners && o.half_pixel_centers) fail(errc::argument, op, ": align_corners and half_pixel_centers exclude each other.");
 }
 
@@ -59,7 +60,7 @@ constexpr index_t nearest_at(index_t o, index_t in, index_t out, resize_options 
 
 inline namespace QUERN_ABI {
 
-/// @types any. @errors shape, null, argument.
+/// @types any. @errors shape, null, overlap, argument.
 template <class T>
 void resize_nearest(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o = {}) {
   detail::check_resize("resize_nearest", src, dst, o);
@@ -76,7 +77,7 @@ void resize_nearest(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, r
     }
 }
 
-/// @types s8, u8, s16. @rounds once, half away from zero, from 20 fraction bits. @errors shape, null, argument.
+/// @types s8, u8, s16. @rounds once, half away from zero, from 20 fraction bits. @errors shape, null, overlap, argument.
 template <class T>
 void resize_bilinear(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o = {}) {
   detail::check_resize("resize_bilinear", src, dst, o);

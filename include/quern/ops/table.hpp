@@ -49,21 +49,23 @@ constexpr byte_table<Src, Dst> make_table(fixed_point::affine src, fixed_point::
 }
 
 /// dst[i] = table(src[i]). dst may be src.
-/// @errors shape when the sizes differ; null.
+/// @errors shape when the sizes differ; null, overlap.
 template <class Src, class Dst>
 void apply(byte_table<Src, Dst> const& table, non_deduced<vector_view<Src const>> src, non_deduced<vector_view<Dst>> dst, isa max_isa = isa::best) {
   if (src.size != dst.size) fail(errc::shape, "apply: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
   if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "apply: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (detail::overlaps_otherwise(src, dst)) fail(errc::overlap, "apply: dst overlaps src; it may be the same, element for element, or apart.");
   if (src.contiguous() && dst.contiguous())
     detail::look_up(active_isa(max_isa), reinterpret_cast<std::uint8_t const*>(table.value), reinterpret_cast<std::uint8_t const*>(src.data),
                     reinterpret_cast<std::uint8_t*>(dst.data), src.size);
   else
     for (index_t i = 0; i < src.size; ++i) dst[i] = table(src[i]);
 }
-/// dst[i] = table(src[i]) for int16 codes, by interpolation between 513 samples. @errors shape, null.
+/// dst[i] = table(src[i]) for int16 codes, by interpolation between 513 samples. dst may be src. @errors shape, null, overlap.
 inline void apply(fixed_point::interpolated_table const& table, vector_view<std::int16_t const> src, vector_view<std::int16_t> dst) {
   if (src.size != dst.size) fail(errc::shape, "apply: src has ", src.size, " elements, dst ", dst.size, "; they must be equal.");
   if (src.size > 0 && (src.data == nullptr || dst.data == nullptr)) fail(errc::null, "apply: ", src.data == nullptr ? "src" : "dst", " is null.");
+  if (detail::overlaps_otherwise(src, dst)) fail(errc::overlap, "apply: dst overlaps src; it may be the same, element for element, or apart.");
   for (index_t i = 0; i < src.size; ++i) dst[i] = table(src[i]);
 }
 
