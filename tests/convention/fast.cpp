@@ -594,6 +594,139 @@ TEST_CASE("QLinearAveragePool and its global sister in both layouts equal their 
   }
 }
 
+TEST_CASE("QLinearAveragePool of volumes and lines, in both layouts and with ceil_mode, equals its definition", "[convention][onnx]") {
+  std::mt19937 random(44);
+  auto const in = [&](int low, int high) { return static_cast<index_t>(low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1))); };
+  long volumes = 0;
+  for (int round = 0; round < 120; ++round) {
+    bool const last = round % 2 == 0, include = round % 3 == 0, ceil = round % 5 < 2;
+    index_t const n = 2, c = in(1, 6), d = round % 4 == 0 ? 1 : in(2, 6), h = round % 8 == 0 ? 1 : in(2, 7), w = in(3, 9);
+    extent const size{h == 1 ? 1 : in(1, 3), in(1, 3), d == 1 ? 1 : in(1, 3)}, stride{in(1, 3), in(1, 3), in(1, 3)};
+    pool_options o{.size = size, .stride = stride};
+    if (round % 7 == 0)
+      o.padding = round % 2 ? same : same_lower;
+    else
+      o.padding = pad(size.h / 2, size.h - 1 - size.h / 2, size.w / 2, size.w / 2, size.d / 2, 0);
+    if (size.h > h + o.padding.top + o.padding.bottom || size.w > w + 2 * o.padding.left || size.d > d + o.padding.front) continue;
+    // The definition, one position after the other: how many there are, and which places each sees.
+    struct line {
+      index_t out, before;
+    };
+    auto const places = [&](index_t size_, index_t kernel, index_t step, index_t before, index_t after) -> line {
+      if (o.padding.rule != padding_rule::given) {
+        index_t const out = (size_ + step - 1) / step, total = std::max<index_t>((out - 1) * step + kernel - size_, 0);
+        return {out, o.padding.rule == padding_rule::same ? total / 2 : total - total / 2};
+      }
+      index_t out = 0;
+      for (index_t at = -before; at + kernel <= size_ + after || (ceil && at + kernel - step < size_ + after && at < size_); at += step) ++out;
+      return {out, before};
+    };
+    auto const ld = places(d, size.d, stride.d, o.padding.front, o.padding.back), lh = places(h, size.h, stride.h, o.padding.top, o.padding.bottom), lw = places(w, size.w, stride.w, o.padding.left, o.padding.right);
+    auto const begins_behind = [](line l, index_t size_, index_t step) { return (l.out - 1) * step - l.before >= size_; };
+    if (begins_behind(ld, d, stride.d) || begins_behind(lh, h, stride.h) || begins_behind(lw, w, stride.w)) continue;
+    std::vector<std::uint8_t> x(static_cast<std::size_t>(n * c * d * h * w)), y(static_cast<std::size_t>(n * c * ld.out * lh.out * lw.out)), whole(static_cast<std::size_t>(n * c));
+    for (auto& v : x) v = static_cast<std::uint8_t>(random());
+    auto const placed = [&](auto* data, index_t depth, index_t height, index_t width) {
+      if (last) return volume_view(data, n, depth, height, width, c);
+      return volume_view(data, n, depth, height, width, c, c * depth * height * width, height * width, width, index_t{1}, depth * height * width);
+    };
+    auto const src = placed(static_cast<std::uint8_t const*>(x.data()), d, h, w);
+    auto const dst = placed(y.data(), ld.out, lh.out, lw.out), global = placed(whole.data(), 1, 1, 1);
+    affine const px{0.03f, 7}, py{round % 4 == 0 ? 0.03f : 0.021f, 130};
+    onnx::com_microsoft::qlinear_average_pool(src, px, ceil ? onnx::com_microsoft::with_ceil_mode({h, w, d}, o) : o, py, dst, include);
+    onnx::com_microsoft::qlinear_global_average_pool(src, px, py, global);
+    convention::detail::mlas_average const average{py, convention::limits_of<u8>};
+    long wrong = 0;
+    for (index_t b = 0; b < n; ++b)
+      for (index_t ch = 0; ch < c; ++ch) {
+        std::int32_t total = 0;
+        for (index_t v = 0; v < d * h * w; ++v) total += src(b, v / (h * w), v / w % h, v % w, ch);
+        wrong += global(b, 0, 0, 0, ch) != convention::onnx_runtime::average_pool<u8>(px, py)(total, static_cast<std::int32_t>(d * h * w));
+        for (index_t v = 0; v < ld.out * lh.out * lw.out; ++v) {
+          index_t const oz = v / (lh.out * lw.out), oy = v / lw.out % lh.out, ox = v % lw.out;
+          float sum = 0;
+          std::int32_t count = 0;
+          for (index_t t = 0; t < size.d * size.h * size.w; ++t) {
+            index_t const z = oz * stride.d - ld.before + t / (size.h * size.w), i = oy * stride.h - lh.before + t / size.w % size.h, j = ox * stride.w - lw.before + t % size.w;
+            if (z < 0 || z >= d || i < 0 || i >= h || j < 0 || j >= w) continue;
+            float const real = convention::onnx_runtime::dequantize(src(b, z, i, j, ch), px);
+            sum += real;
+            ++count;
+          }
+          wrong += dst(b, oz, oy, ox, ch) != average(sum, include ? static_cast<std::int32_t>(size.d * size.h * size.w) : count);
+        }
+      }
+    CHECK(wrong == 0);
+    volumes += size.d > 1;
+  }
+  CHECK(volumes > 20);
+}
+
+TEST_CASE("products of batches take zero points and scales for each matrix, each row or column, or all", "[convention][onnx]") {
+  std::mt19937 random(45);
+  auto const some = [&](index_t n, int low, int high) {
+    std::vector<std::int32_t> v(static_cast<std::size_t>(n));
+    for (auto& x : v) x = low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+    return v;
+  };
+  struct ranks {
+    shape a, b;
+  };
+  ranks const all[] = {{make_shape(2, 3, 4, 5), make_shape(2, 3, 5, 6)}, {make_shape(2, 1, 4, 5), make_shape(3, 5, 6)}, {make_shape(3, 4, 5), make_shape(5, 6)},
+                       {make_shape(4, 5), make_shape(2, 2, 5, 6)}, {make_shape(5), make_shape(3, 5, 6)}, {make_shape(3, 4, 5), make_shape(5)}, {make_shape(5), make_shape(5)},
+                       {make_shape(4, 5), make_shape(5, 1)}, {make_shape(1, 4, 5), make_shape(7, 1, 5, 6)}};
+  for (int round = 0; round < 90; ++round) {
+    auto const& s = all[round % 9];
+    auto const at = [](shape const& t, int from_end) { return t.rank >= from_end ? t.dim[t.rank - from_end] : 1; };
+    index_t const m = s.a.rank == 1 ? 1 : at(s.a, 2), k = at(s.a, 1), n = s.b.rank == 1 ? 1 : at(s.b, 1);
+    auto const dim = [](shape const& t, int d) { return t.rank == 4 ? t.dim[d] : t.rank == 3 && d == 1 ? t.dim[0] : 1; };  // D1, D2 of any
+    index_t const ba = dim(s.a, 0) * dim(s.a, 1), bb = dim(s.b, 0) * dim(s.b, 1), d0 = std::max(dim(s.a, 0), dim(s.b, 0)), d1 = std::max(dim(s.a, 1), dim(s.b, 1));
+    auto const va = some(ba * m * k, 0, 255), vb = some(bb * k * n, -128, 127);
+    std::vector<std::uint8_t> a(va.begin(), va.end());
+    std::vector<std::int8_t> b(vb.begin(), vb.end());
+    int const kind = round / 9 % 3;  // of zero points: one, a row's or column's, each matrix's
+    index_t const many_a = kind == 0 ? 1 : kind == 1 ? m : ba * m, many_b = kind == 0 ? 1 : kind == 1 ? n : bb * n;
+    auto const za = some(many_a, 0, 255), zb = some(many_b, -128, 127);
+    std::vector<float> sa, sb;
+    for (index_t i = 0; i < many_a; ++i) sa.push_back(0.001f * float(1 + random() % 50));
+    for (index_t i = 0; i < many_b; ++i) sb.push_back(0.002f * float(1 + random() % 50));
+    auto const of = [&](auto const& v) {
+      using T = std::remove_cvref_t<decltype(v[0])>;
+      return kind == 0 ? one_or_each<T>(v[0]) : one_or_each<T>(vector_view<T const>(view(v)));
+    };
+    std::vector<std::int32_t> y(static_cast<std::size_t>(d0 * d1 * m * n));
+    std::vector<std::uint8_t> q(y.size());
+    shape const sy = make_shape(d0, d1, m, n);
+    onnx::matmul_integer(nd<std::uint8_t const>(a.data(), s.a), of(za), nd<std::int8_t const>(b.data(), s.b), of(zb), nd(y.data(), sy));
+    affine const py{0.37f, 100};
+    onnx::qlinear_matmul(nd<std::uint8_t const>(a.data(), s.a), {of(sa), of(za)}, nd<std::int8_t const>(b.data(), s.b), {of(sb), of(zb)}, py, nd(q.data(), sy));
+    long wrong = 0;
+    for (index_t p = 0; p < d0 * d1; ++p) {
+      index_t const i0 = p / d1, i1 = p % d1;
+      index_t const pa = (dim(s.a, 0) == 1 ? 0 : i0) * dim(s.a, 1) + (dim(s.a, 1) == 1 ? 0 : i1), pb = (dim(s.b, 0) == 1 ? 0 : i0) * dim(s.b, 1) + (dim(s.b, 1) == 1 ? 0 : i1);
+      for (index_t i = 0; i < m; ++i)
+        for (index_t j = 0; j < n; ++j) {
+          auto const ia = static_cast<std::size_t>(kind == 0 ? 0 : kind == 1 ? i : pa * m + i), ib = static_cast<std::size_t>(kind == 0 ? 0 : kind == 1 ? j : pb * n + j);
+          std::int64_t sum = 0;
+          for (index_t t = 0; t < k; ++t) sum += std::int64_t{va[static_cast<std::size_t>((pa * m + i) * k + t)] - za[ia]} * (vb[static_cast<std::size_t>((pb * k + t) * n + j)] - zb[ib]);
+          auto const to = static_cast<std::size_t>((p * m + i) * n + j);
+          wrong += y[to] != sum;
+          float const product = sa[ia] * sb[ib], scale = product / py.scale, real = static_cast<float>(sum) * scale;
+          float const code = std::nearbyintf(real) + 100.0f;
+          wrong += q[to] != static_cast<std::uint8_t>(code < 0 ? 0 : code > 255 ? 255 : code);
+        }
+    }
+    CHECK(wrong == 0);
+  }
+  std::uint8_t a[24] = {};
+  std::int32_t zero[12] = {}, y[24];
+  CHECK_THROWS_WITH(onnx::matmul_integer(nd<std::uint8_t const>(a, make_shape(3, 2, 4)), vector_view<std::int32_t const>{zero, 5, 1}, nd<std::uint8_t const>(a, make_shape(4, 4)), 0, nd(y, make_shape(3, 2, 4))),
+                    "MatMulInteger: a has 5 zero points; there must be one, 2, or 6 for all 3 matrices.");
+  zero[5] = 256;
+  CHECK_THROWS_WITH(onnx::matmul_integer(nd<std::uint8_t const>(a, make_shape(3, 2, 4)), vector_view<std::int32_t const>{zero, 6, 1}, nd<std::uint8_t const>(a, make_shape(4, 4)), 0, nd(y, make_shape(3, 2, 4))),
+                    "MatMulInteger: zero_point 5 of a is 256; it must be 0 to 255.");
+}
+
 TEST_CASE("QLinearMatMul of float8 sums exactly; scales of halves are halves throughout", "[convention][onnx]") {
   std::mt19937 random(21);
   auto const check = [&]<class A, class B>(A, B) {

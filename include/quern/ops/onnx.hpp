@@ -34,7 +34,8 @@ struct quantize_attributes {
   onnx::precision precision = onnx::precision::of_scale;  ///< QuantizeLinear's; DequantizeLinear's is the type of y
 };
 
-/// Scales and zero points of one operand: a scalar, or one a row (left operand) or column (right operand).
+/// Scales and zero points of one operand: a scalar, or one a row (left operand) or column (right operand), the same for all matrices of
+/// a batch or each matrix's own (an N-d tensor [D1, D2, M, 1] or [D1, D2, 1, N], seen as the vector that it is in memory).
 struct operand {
   one_or_each<float> scale = 1.0f;
   one_or_each<std::int32_t> zero_point = 0;
@@ -184,12 +185,15 @@ void check_scales(char const* op, nd_view<S> const& scale, nd_view<Z> const& zer
         fail(errc::zero_point, op, ": zero_point ", i, " is ", static_cast<std::int64_t>(zero.data[i]), "; it must be ", code_of_t<Code>::min, " to ", code_of_t<Code>::max, ".");
 }
 
-/// A scale and a zero point, or as many as there are rows or columns, all of them before anything is written.
-inline void check_operand(char const* op, char const* what, onnx::operand const& p, index_t n, std::int32_t min, std::int32_t max) {
+/// A scale and a zero point, or as many as there are rows or columns, in one matrix or in all, all of them before anything is written.
+inline void check_operand(char const* op, char const* what, onnx::operand const& p, index_t n, std::int32_t min, std::int32_t max, index_t matrices = 1) {
   auto const count = [&](auto const& each, char const* name) {
-    if (!each.single() && (each.size != n || (n > 0 && each.each == nullptr)))
-      fail(each.size != n ? errc::shape : errc::null, op, ": ", what, " has ", each.size, " ", name, "; there must be one, or ", n, ".");
-    return each.single() ? index_t{1} : n;
+    bool const fits = each.single() || each.size == n || each.size == n * matrices;
+    if (!fits && matrices > 1)
+      fail(errc::shape, op, ": ", what, " has ", each.size, " ", name, "; there must be one, ", n, ", or ", n * matrices, " for all ", matrices, " matrices.");
+    if (!each.single() && (!fits || (each.size > 0 && each.each == nullptr)))
+      fail(!fits ? errc::shape : errc::null, op, ": ", what, " has ", each.size, " ", name, "; there must be one, or ", n, ".");
+    return each.single() ? index_t{1} : each.size;
   };
   for (index_t i = 0, e = count(p.scale, "scales"); i < e; ++i)
     if (!(p.scale[i] > 0) || !is_finite(p.scale[i]))
@@ -233,7 +237,15 @@ constexpr matrix_batch batch_of(shape const& s, bool left) noexcept {
   return m;
 }
 
-/// Calls f(a, b, y) for each product of a batched matmul with broadcast leading dimensions; everything row-major.
+/// What belongs to matrix number `at` of a batch, whose rows or columns are n.
+template <class T>
+one_or_each<T> of_matrix(one_or_each<T> const& p, index_t n, index_t at) noexcept {
+  if (p.single() || p.size == n) return p;
+  return vector_view<T const>{p.each + at * n * p.stride, n, p.stride};
+}
+inline onnx::operand of_matrix(onnx::operand const& p, index_t n, index_t at) noexcept { return {of_matrix(p.scale, n, at), of_matrix(p.zero_point, n, at)}; }
+
+/// Calls f(a, b, y, number of a's matrix, of b's) for each product of a batched matmul with broadcast leading dimensions; everything row-major.
 template <class A, class B, class Y, class F>
 void for_each_product(char const* op, nd_view<A const> a, nd_view<B const> b, nd_view<Y> y, F const& f) {
   if (a.extents.rank < 1 || b.extents.rank < 1) fail(errc::shape, op, ": both operands must have a dimension.");
@@ -251,7 +263,7 @@ void for_each_product(char const* op, nd_view<A const> a, nd_view<B const> b, nd
     index_t oa = 0, ob = 0;
     for (int d = 0; d < batch.rank; ++d) oa += i[d] * at_a.stride[d], ob += i[d] * at_b.stride[d];
     f(row_major(a.data + oa * ma.rows * ma.cols, ma.rows, ma.cols), row_major(b.data + ob * mb.rows * mb.cols, mb.rows, mb.cols),
-      row_major(y.data + p * ma.rows * mb.cols, ma.rows, mb.cols));
+      row_major(y.data + p * ma.rows * mb.cols, ma.rows, mb.cols), oa, ob);
     for (int d = batch.rank - 1; d >= 0 && ++i[d] == batch.dim[d]; --d) i[d] = 0;
   }
 }
@@ -470,16 +482,21 @@ void cast(nd_view<X> x, nd_view<detail::onnx_storage_t<Target>> y, bool saturate
   }
 }
 
-/// MatMulInteger: y = (a - a_zero)(b - b_zero) in int32. Zero points: one, or one a row of a, a column of b.
+/// MatMulInteger: y = (a - a_zero)(b - b_zero) in int32. Zero points: one, or one a row of a, a column of b, of all matrices or of each.
 /// @errors  shape, null, zero_point, depth (gemm_options.wide lifts it).
 template <class A, class B>
 void matmul_integer(nd_view<A> a, one_or_each<std::int32_t> a_zero_point, nd_view<B> b, one_or_each<std::int32_t> b_zero_point,
                     nd_view<std::int32_t> y, gemm_options const& options = {}) {
-  epilogue<> e{};
-  e.lhs_zero_point = a_zero_point;
-  e.rhs_zero_point = b_zero_point;
+  auto const ma = detail::batch_of(a.extents, true), mb = detail::batch_of(b.extents, false);
+  detail::check_operand("MatMulInteger", "a", {1.0f, a_zero_point}, ma.rows, code_of_t<A>::min, code_of_t<A>::max, ma.batch.size());
+  detail::check_operand("MatMulInteger", "b", {1.0f, b_zero_point}, mb.cols, code_of_t<B>::min, code_of_t<B>::max, mb.batch.size());
   detail::for_each_product("MatMulInteger", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y,
-                           [&](auto va, auto vb, auto vy) { gemm(va, pack(vb), vy, e, options); });
+                           [&](auto va, auto vb, auto vy, index_t at_a, index_t at_b) {
+                             epilogue<> e{};
+                             e.lhs_zero_point = detail::of_matrix(a_zero_point, ma.rows, at_a);
+                             e.rhs_zero_point = detail::of_matrix(b_zero_point, mb.cols, at_b);
+                             gemm(va, pack(vb), vy, e, options);
+                           });
 }
 
 /// QLinearMatMul: y = saturate(half_even(f32(acc) * f32(a_scale * b_scale) / y_scale) + y_zero). `scales`: the type of the three scales
@@ -487,12 +504,15 @@ void matmul_integer(nd_view<A> a, one_or_each<std::int32_t> a_zero_point, nd_vie
 /// @errors  shape, null, scale, zero_point, depth.
 template <convention_policy C = convention::onnx_runtime, class A, class B, class Y>
   requires(!detail::is_minifloat<std::remove_const_t<A>>)
-void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand pb, convention::affine py, nd_view<Y> y, gemm_options const& options = {},
+void qlinear_matmul(nd_view<A> a, operand all_a, nd_view<B> b, operand all_b, convention::affine py, nd_view<Y> y, gemm_options const& options = {},
                     precision scales = precision::of_scale) {
-  using code = code_of_t<A>;
-  detail::check_operand("QLinearMatMul", "a", pa, detail::batch_of(a.extents, true).rows, code::min, code::max);
+  auto const ma = detail::batch_of(a.extents, true), mb = detail::batch_of(b.extents, false);
+  detail::check_operand("QLinearMatMul", "a", all_a, ma.rows, code_of_t<A>::min, code_of_t<A>::max, ma.batch.size());
+  detail::check_operand("QLinearMatMul", "b", all_b, mb.cols, code_of_t<B>::min, code_of_t<B>::max, mb.batch.size());
   detail::for_each_product(
-      "QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y, [&](auto va, auto vb, auto vy) {
+      "QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y,
+      [&](auto va, auto vb, auto vy, index_t at_a, index_t at_b) {
+        operand const pa = detail::of_matrix(all_a, ma.rows, at_a), pb = detail::of_matrix(all_b, mb.cols, at_b);
         auto const weights = pack(vb);
         bool const narrow = scales == precision::float16 || scales == precision::bfloat16;
         auto const p = [&](index_t i) {
@@ -522,12 +542,13 @@ void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand pb, conventi
 /// @errors  shape, null, scale, zero_point.
 template <class A, class B, class Y>
   requires(detail::is_minifloat<std::remove_const_t<A>> && detail::is_minifloat<std::remove_const_t<B>> && detail::is_minifloat<Y>)
-void qlinear_matmul(nd_view<A> a, operand pa, nd_view<B> b, operand const& pb, convention::affine py, nd_view<Y> y) {
-  auto const rows = detail::batch_of(a.extents, true).rows, cols = detail::batch_of(b.extents, false).cols;
-  detail::check_operand("QLinearMatMul", "a", pa, rows, 0, 0);
-  detail::check_operand("QLinearMatMul", "b", pb, cols, 0, 0);
+void qlinear_matmul(nd_view<A> a, operand all_a, nd_view<B> b, operand const& all_b, convention::affine py, nd_view<Y> y) {
+  auto const ma = detail::batch_of(a.extents, true), mb = detail::batch_of(b.extents, false);
+  detail::check_operand("QLinearMatMul", "a", all_a, ma.rows, 0, 0, ma.batch.size());
+  detail::check_operand("QLinearMatMul", "b", all_b, mb.cols, 0, 0, mb.batch.size());
   detail::check_operand("QLinearMatMul", "y", {py.scale, py.zero_point}, 1, 0, 0);
-  detail::for_each_product("QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y, [&](auto va, auto vb, auto vy) {
+  detail::for_each_product("QLinearMatMul", nd_view<std::remove_const_t<A> const>(a), nd_view<std::remove_const_t<B> const>(b), y, [&](auto va, auto vb, auto vy, index_t at_a, index_t at_b) {
+    operand const pa = detail::of_matrix(all_a, ma.rows, at_a), pb = detail::of_matrix(all_b, mb.cols, at_b);
     for (index_t i = 0; i < vy.rows; ++i)
       for (index_t j = 0; j < vy.cols; ++j) {
         float const sum = detail::exact_dot(va.row(i), vb.col(j));
@@ -742,6 +763,72 @@ void qlinear_average_pool(non_deduced<tensor_view<T const>> x, convention::affin
           }
         }
       }
+}
+
+/// The same over volumes. @errors as over images.
+template <class T>
+void qlinear_average_pool(non_deduced<volume_view<T const>> x, convention::affine px, pool_options const& o, convention::affine py, volume_view<T> y,
+                          bool count_include_pad = false, isa max_isa = isa::best) {
+  window const w = sliding_window("QLinearAveragePool", {x.h, x.w, x.d}, o.size, o.stride, {}, o.padding);
+  for (axis const& a : {w.d, w.h, w.w})
+    if (a.before >= a.reach() || a.at(a.out - 1, 0) >= a.in)
+      fail(errc::shape, "QLinearAveragePool: the padding is as large as the window, which would then hold no position of the image.");
+  if (y.n != x.n || y.d != w.d.out || y.h != w.h.out || y.w != w.w.out || y.c != x.c)
+    fail(errc::shape, "QLinearAveragePool: y is ", y.n, " x ", y.d, " x ", y.h, " x ", y.w, " x ", y.c, "; it must be ", x.n, " x ", w.d.out, " x ", w.h.out, " x ", w.w.out, " x ", x.c, ".");
+  if (!x.empty() && (x.data == nullptr || y.data == nullptr)) fail(errc::null, "QLinearAveragePool: ", x.data == nullptr ? "x" : "y", " is null.");
+  detail::check_both<T>("QLinearAveragePool", px, py);
+  if (x.empty()) return;
+  if (w.d.kernel == 1 && w.d.before == 0) {  // planes on their own
+    for (index_t b = 0; b < x.n; ++b)
+      for (index_t z = 0; z < y.d; ++z) {
+        tensor_view<T const> const from{&x(b, w.d.at(z, 0), 0, 0, 0), 1, x.h, x.w, x.c, 0, x.h_stride, x.w_stride, x.c_stride};
+        qlinear_average_pool(from, px, o, py, tensor_view<T>{&y(b, z, 0, 0, 0), 1, y.h, y.w, y.c, 0, y.h_stride, y.w_stride, y.c_stride}, count_include_pad, max_isa);
+      }
+    return;
+  }
+  using ort = convention::onnx_runtime;
+  convention::detail::mlas_average const average{py, convention::limits_of<code_of_t<T>>};
+  buffer<float> sums(x.c);
+  for (index_t b = 0; b < x.n; ++b)
+    for (index_t p = 0; p < y.d * y.h * y.w; ++p) {
+      index_t const z = p / (y.h * y.w), i = p / y.w % y.h, j = p % y.w;
+      auto const tz = detail::taps_inside(w.d, z), ty = detail::taps_inside(w.h, i), tx = detail::taps_inside(w.w, j);
+      index_t const n = count_include_pad ? w.taps() : (tz.last - tz.first) * (ty.last - ty.first) * (tx.last - tx.first);
+      for (float& s : sums) s = 0;
+      for (index_t kz = tz.first; kz < tz.last; ++kz)
+        for (index_t ky = ty.first; ky < ty.last; ++ky)
+          for (index_t kx = tx.first; kx < tx.last; ++kx) {
+            T const* const from = &x(b, w.d.at(z, kz), w.h.at(i, ky), w.w.at(j, kx), 0);
+            for (index_t c = 0; c < x.c; ++c) sums[c] += rounded(ort::dequantize(from[c * x.c_stride], px));
+          }
+      for (index_t c = 0; c < x.c; ++c) y(b, z, i, j, c) = static_cast<T>(average(sums[c], static_cast<std::int32_t>(n)));
+    }
+}
+template <convention_policy C = convention::onnx_runtime, class T>
+void qlinear_global_average_pool(non_deduced<volume_view<T const>> x, convention::affine px, convention::affine py, volume_view<T> y, isa max_isa = isa::best) {
+  if (x.d > 1 && x.h > 1 && x.d_stride != x.h * x.h_stride) fail(errc::shape, "QLinearGlobalAveragePool: the planes of x must follow each other without gaps.");
+  if (y.d != 1) fail(errc::shape, "QLinearGlobalAveragePool: y has depth ", y.d, "; it must be 1.");
+  // To a sum planes are more rows.
+  index_t const row = x.h == 1 ? x.d_stride : x.h_stride;
+  qlinear_global_average_pool<C>(tensor_view<T const>{x.data, x.n, x.d * x.h, x.w, x.c, x.n_stride, x.d == 1 ? x.h_stride : row, x.w_stride, x.c_stride}, px, py,
+                                 tensor_view<T>{y.data, y.n, y.h, y.w, y.c, y.n_stride, y.h_stride, y.w_stride, y.c_stride}, max_isa);
+}
+
+/// What ceil_mode asks for: padding with which an image of `in` has ceil((in + before + after - size) / stride) + 1 positions, but for a
+/// last one that would begin behind the image and its padding before. Means count what is inside, or with count_include_pad the window.
+constexpr pool_options with_ceil_mode(extent in, pool_options o) {
+  if (o.padding.rule != padding_rule::given) return o;  // SAME rounds up by itself
+  auto const widen = [](index_t size, index_t window, index_t stride, index_t before, index_t& after) {
+    index_t const room = size + before + after - window;
+    if (room < 0 || stride < 1) return;  // sliding_window says what is wrong
+    index_t last = (room + stride - 1) / stride;
+    if (last * stride >= size + before) --last;
+    after = last * stride + window - size - before > 0 ? last * stride + window - size - before : 0;
+  };
+  widen(in.h, o.size.h, o.stride.h, o.padding.top, o.padding.bottom);
+  widen(in.w, o.size.w, o.stride.w, o.padding.left, o.padding.right);
+  widen(in.d, o.size.d, o.stride.d, o.padding.front, o.padding.back);
+  return o;
 }
 
 /// DynamicQuantizeMatMul: a quantized to u8 by its own range, y = f32(acc) * f32(a_scale b_scale) + bias. a m x k, b k x n.
