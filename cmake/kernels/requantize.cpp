@@ -11,6 +11,9 @@ void emit_requantize() {
 #if QUERN_X86_64
   QUERN_DETAIL_EMIT(requantize_rows<P, Src, Dst>)
   QUERN_DETAIL_EMIT(requantize_columns<P, Src, Dst>)
+  if constexpr (is_float_ratio<P>) {
+    QUERN_DETAIL_EMIT(requantize_ratios<P, Src, Dst>)
+  }
 #endif
 }
 

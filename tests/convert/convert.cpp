@@ -1,14 +1,17 @@
 // dequantize, requantize, dynamic_quantize and packed codes against the definitions, on every instruction set.
 #include "support/catch.hpp"
+#include "support/guarded.hpp"
 #include "support/isas.hpp"
 
 #include <quern/convert/convert.hpp>
 #include <quern/reference/quantize.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 using namespace quern;
@@ -186,6 +189,98 @@ TEST_CASE("requantize: accumulators with a scale for each row or column", "[conv
   for (index_t cols : {15, 16, 63, 64, 65, 256})
     for (bool by_row : {false, true}) check(rescale::float_multiply<>{}, 17, cols, by_row), check(rescale::gemmlowp_double{}, 18, cols, by_row);
   for (int round = 0; round < 2; ++round) check(rescale::float_multiply<>{}, 67, 1030, round == 0), check(rescale::float_multiply<>{}, 300, 257, round == 1);
+}
+
+namespace {
+template <class Scheme>
+index_t count_of(params<Scheme> const& p) {
+  return p.view().count;
+}
+template <class Scheme>
+float& scale_at(params<Scheme>& p, index_t i) {
+  if constexpr (Scheme::granularity::single)
+    return p.scale;
+  else
+    return p.scales[i];
+}
+template <class Scheme>
+std::int32_t& zero_at(params<Scheme>& p, index_t i) {
+  if constexpr (Scheme::granularity::single)
+    return p.zero_point;
+  else
+    return p.zero_points[i];
+}
+/// Codes to codes, both in memory that ends where it may be touched.
+template <class From, class To>
+void check_requantize_channels(std::mt19937& random, index_t rows, index_t cols, bool tame) {
+  using policy = rescale::float_multiply<>;
+  using from_type = typename From::storage;
+  using to_type = typename To::storage;
+  auto p = any_params<From>(random, grid_of<typename From::granularity>(rows, cols).count());
+  auto r = any_params<To>(random, grid_of<typename To::granularity>(rows, cols).count());
+  index_t const n = rows * cols;
+  for (index_t i = 0; i < count_of(p); ++i) scale_at(p, i) = 0.5f + static_cast<float>(random() % 1000) * 0.0003f;
+  for (index_t i = 0; i < count_of(r); ++i) {
+    scale_at(r, i) = (tame ? 2.0f : 0.3f) + static_cast<float>(random() % 1000) * 0.0005f;
+    if (tame) zero_at(r, i) = To::q_middle;  // nothing saturates
+  }
+  support::guarded<from_type> src(n);
+  support::guarded<to_type> dst(n);
+  for (index_t i = 0; i < n; ++i) src[i] = static_cast<from_type>(tame ? 78 + random() % 100 : random());
+  std::vector<to_type> expected(static_cast<std::size_t>(n));
+  std::int64_t saturated = 0;
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < cols; ++j) {
+      auto const at = [&]<class Granularity>(Granularity) { return Granularity::single ? 0 : Granularity::block(0, 2) == 1 ? i : j; };
+      index_t const a = at(typename From::granularity{}), b = at(typename To::granularity{}), e = i * cols + j;
+      std::int64_t const q = std::int64_t{policy::apply(
+                                 std::int32_t{src[e]} - zero_at(p, a),
+                                 policy::from_real(static_cast<double>(scale_at(p, a)) / static_cast<double>(scale_at(r, b))))} +
+                             zero_at(r, b);
+      saturated += q < To::q_min || q > To::q_max;
+      expected[static_cast<std::size_t>(e)] = static_cast<to_type>(std::clamp<std::int64_t>(q, To::q_min, To::q_max));
+    }
+  auto const from = row_major<from_type const>(src.data(), rows, cols);
+  auto const to = row_major(dst.data(), rows, cols);
+  support::for_each_native_isa([&](isa which) {
+    CAPTURE(name(which), granularity_name<typename From::granularity>, granularity_name<typename To::granularity>, rows, cols, tame);
+    std::fill_n(dst.data(), n, to_type{});
+    auto const counts = requantize(from, p, r, to);
+    REQUIRE(std::equal(expected.begin(), expected.end(), dst.data()));
+    REQUIRE(counts == conversion_counts{saturated, 0});
+  });
+#if QUERN_EXCEPTIONS
+  auto const refuses = [&] {
+    CHECK_THROWS_AS(requantize(from, p, r, to), error);
+    CHECK(std::equal(expected.begin(), expected.end(), dst.data()));
+  };
+  for (float* last : {&scale_at(p, count_of(p) - 1), &scale_at(r, count_of(r) - 1)}) {
+    float const right = std::exchange(*last, std::numeric_limits<float>::quiet_NaN());
+    refuses();
+    *last = right;
+  }
+  zero_at(r, count_of(r) - 1) = To::q_max + 1;
+  refuses();
+#endif
+}
+}  // namespace
+
+TEST_CASE("requantize: codes with a scale and a zero point for each row or column, on either side or both", "[convert]") {
+  std::mt19937 random(29);
+  using row = per_channel<0>;
+  using column = per_channel<1>;
+  for (bool tame : {true, false}) {
+    for (index_t cols : {1, 3, 31, 32, 63, 64, 65, 96, 200, 256, 4200})
+      for (index_t rows : {2, 7, 68}) {
+        if (rows * cols > 100000 && !tame) continue;
+        check_requantize_channels<asymmetric<u8, row>, asymmetric<s8, per_tensor, narrow_range>>(random, rows, cols, tame);
+        check_requantize_channels<asymmetric<u8, column>, asymmetric<s8>>(random, rows, cols, tame);
+        check_requantize_channels<asymmetric<u8>, asymmetric<s8, column, narrow_range>>(random, rows, cols, tame);
+        check_requantize_channels<asymmetric<u8, column>, asymmetric<s8, column>>(random, rows, cols, tame);
+        check_requantize_channels<asymmetric<u8, row>, asymmetric<s8, row>>(random, rows, cols, tame);
+      }
+    check_requantize_channels<asymmetric<u8, row>, asymmetric<s8, row>>(random, 3, 5000, tame);
+  }
 }
 
 TEST_CASE("requantize works in place where the sizes agree, and refuses any other overlap", "[convert][errors]") {

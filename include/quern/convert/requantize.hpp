@@ -23,6 +23,35 @@ struct requantize_task {
   bool streaming;  ///< dst is written past the caches
 };
 
+/// Scales and zero points of one side (null: all 0): one of each, or `several`, one for each row or column.
+struct ratio_side {
+  float const* scales;
+  std::int32_t const* zeros;
+  bool several;
+  zero_point_limits limits;  ///< what is valid
+};
+/// One rectangle whose parameters are no more than ratios of scales, which the kernel checks and divides itself. Element (i, j) has
+/// number i of them, or with `columns` j % period.
+template <class P, class Src, class Dst>
+struct ratio_task {
+  Src const* src;
+  Dst* dst;
+  index_t rows, cols;
+  index_t src_stride, dst_stride;  ///< from row to row
+  ratio_side from, to;
+  bool columns;
+  index_t period;
+  std::int32_t q_min, q_max;
+  bool streaming;  ///< dst is written past the caches
+};
+
+inline namespace QUERN_ABI {
+/// The scale by which steps of the source become steps of the destination. Both are floats, their ratio is a double.
+QUERN_INLINE constexpr double scale_ratio(float src, float dst) noexcept {
+  return static_cast<double>(src) / static_cast<double>(dst);
+}
+}  // inline namespace QUERN_ABI
+
 /// Scales that are converted at once.
 inline constexpr index_t most_requantized = 1024;
 
@@ -49,25 +78,15 @@ QUERN_INLINE std::int64_t requantize_rectangle(requantize_task<P, Src, Dst> cons
   return columns ? requantize_columns(t, cap) : requantize_rows(t, cap);
 }
 
-template <class P>
-QUERN_INLINE bool divide_scales(P policy, float const* scales, float divisor, index_t n, float* ratios, std::int32_t* src_zeros,
-                                std::int32_t* dst_zeros, std::int32_t dst_zero, isa cap) {
-#if QUERN_DETAIL_KERNEL_BODIES
-  QUERN_DETAIL_BEST(true, cap, divide_scales(policy, scales, divisor, n, ratios, src_zeros, dst_zeros, dst_zero))
-#else  // files that link quern::kernels see no other body, not even a name
-  static_cast<void>(cap);
-  return baseline::divide_scales(policy, scales, divisor, n, ratios, src_zeros, dst_zeros, dst_zero);
-#endif
-}
 /// Whether parameters are no more than the ratio of the scales, as a float.
 template <class P>
 inline constexpr bool is_float_ratio = false;
 template <class R>
 inline constexpr bool is_float_ratio<rescale::float_multiply<R>> = true;
 
-/// The scale by which steps of the source become steps of the destination. Both are floats, their ratio is a double.
-QUERN_INLINE constexpr double scale_ratio(float src, float dst) noexcept {
-  return static_cast<double>(src) / static_cast<double>(dst);
+template <class P, class Src, class Dst>
+QUERN_INLINE std::int64_t requantize_ratios(ratio_task<P, Src, Dst> const& t, isa cap) {
+  QUERN_DETAIL_BEST((is_compiled_requantize<P, Src, Dst>), cap, requantize_ratios(t))
 }
 
 /// After the params were checked, part by part. `*_single`: one scale for all on that side.
@@ -91,9 +110,8 @@ struct part_requantizer {
   std::int32_t q_min, q_max;
   bool in_place, large;
   isa cap;
-  bool keeps_all;         ///< `whole` has the parameters of every scale
-  bool by_ratio = false;  ///< convert_ratios was right
-  part_shape kept{};      ///< the part whose parameters are in `part`
+  bool keeps_all;     ///< `whole` has the parameters of every scale
+  part_shape kept{};  ///< the part whose parameters are in `part`
   std::int64_t saturated = 0;
   arrays whole, part;
 
@@ -104,26 +122,6 @@ struct part_requantizer {
   /// Every scale is converted before anything is written: a policy may refuse one.
   QUERN_INLINE void convert_all(index_t count) {
     for (index_t i = 0; i < count; ++i) set(whole, keeps_all ? i : 0, i);
-  }
-  /// `n` ratios from scale `first` on.
-  QUERN_INLINE bool divide(arrays& to, index_t first, index_t n) {
-    if constexpr (is_float_ratio<P>)
-      return divide_scales(P{}, p.scales + first, q.scale(0), n, reinterpret_cast<float*>(to.memory), to.src_zeros, to.dst_zeros,
-                           q.zero_point(0), cap);
-    else
-      return false;
-  }
-  /// The same of valid accumulators' scales and one scale of the destination, many at a time; else false.
-  QUERN_INLINE bool convert_ratios(index_t count) {
-    if constexpr (is_float_ratio<P> && std::is_same_v<Src, std::int32_t>) {
-      if (!q_single || p.zero_points != nullptr || p.count != count || p.scales == nullptr) return false;
-      by_ratio = true;
-      for (index_t i = 0; i < count && by_ratio; i += most_requantized)
-        by_ratio = divide(whole, i, count - i < most_requantized ? count - i : most_requantized);
-      return by_ratio;
-    } else {
-      return false;
-    }
   }
   QUERN_INLINE void set(arrays& to, index_t at, index_t i) {
     index_t const a = p_single ? 0 : i, b = q_single ? 0 : i;
@@ -154,9 +152,7 @@ struct part_requantizer {
       if (keeps_all && s.col_scale == 1 && s.period >= s.cols && s.scale + ((s.cols + 63) & ~index_t{63}) <= most_requantized) {
         use(whole, s.scale);
       } else {
-        if (by_ratio && s.col_scale == 1 && s.period >= s.cols)
-          (void)divide(part, s.scale, s.cols);
-        else if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols)
+        if (kept.scale != s.scale || kept.col_scale != s.col_scale || kept.period != s.period || kept.cols < s.cols)
           for (index_t j = 0, k = 0; j < s.cols; ++j) {
             if (j < s.period)
               copy(part, j, s.scale + k * s.col_scale);
@@ -177,10 +173,7 @@ struct part_requantizer {
       for (index_t i = 0; i < s.rows; i += t.rows) {
         t.rows = s.rows - i;
         if (s.row_scale != 0 && t.rows > most_requantized) t.rows = most_requantized;
-        if (by_ratio && s.row_scale == 1)
-          (void)divide(part, s.scale + i, t.rows);
-        else
-          for (index_t k = 0; k < (s.row_scale == 0 ? 1 : t.rows); ++k) copy(part, k, s.scale + (i + k) * s.row_scale);
+        for (index_t k = 0; k < (s.row_scale == 0 ? 1 : t.rows); ++k) copy(part, k, s.scale + (i + k) * s.row_scale);
         t.row_step = s.row_scale == 0 ? 0 : 1;
         t.src = src + i * s.src_stride;
         t.dst = dst + i * s.dst_stride;
@@ -191,34 +184,22 @@ struct part_requantizer {
   }
 };
 
-/// Two views of any shape. `q` belongs to dst; `check` looks at the params of both sides, of src unless its number is negative.
+/// What the kernel of ratios has to know of a side's scheme.
+struct side_facts {
+  bool any_scale;  ///< whether every scale is valid that is positive and finite
+  zero_point_limits limits;
+};
+template <class Scheme>
+inline constexpr side_facts facts_of{any_scale_is_valid<Scheme>, zero_limits_of<Scheme>};
+
+/// Every case, with every check. `q` belongs to dst; `check` looks at the params of both sides. (By value they would be copied to the stack
+/// before every call of the kernel, in halves that are loaded whole.)
 template <class P, class SrcGranularity, class DstGranularity, class Src, class Dst, class Check>
-QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_view q, Dst dst, std::int32_t q_min, std::int32_t q_max,
-                                                isa cap, Check const& check) {
+QUERN_NOINLINE conversion_counts requantize_any(Src const& src, params_view const& p, params_view const& q, Dst const& dst, std::int32_t q_min,
+                                                std::int32_t q_max, isa cap, Check const& check) {
   using granularity_type = std::conditional_t<SrcGranularity::single, DstGranularity, SrcGranularity>;
   using part_type = part_requantizer<P, std::remove_const_t<element_t<Src>>, element_t<Dst>>;
   constexpr bool p_single = SrcGranularity::single, q_single = DstGranularity::single;
-  // The common cases: a line, or a rectangle.
-  part_shape only{};
-  if constexpr (granularity_type::single) {
-    index_t const n = line_of(src, dst);
-    if (n > 0) only = {1, n, n, n, 0, 0, 0, 1};
-  } else {
-    only = one_part_of<granularity_type>(src, dst);
-  }
-  if (only.rows > 0) {
-    index_t const count = only.col_scale != 0 ? only.period : only.row_scale != 0 ? only.rows : 1;
-    part_type parts(p, p_single, q, q_single, count, only.rows * only.cols, q_min, q_max, false, cap);
-    // The scales of many accumulators are checked where they are converted; if one is wrong, all are looked at again.
-    bool const many = is_float_ratio<P> && count > 1 && q_single;
-    check(many ? -1 : p_single ? 1 : count, q_single ? 1 : count);
-    if (!many || !parts.convert_ratios(count)) {
-      if (many) check(count, 1);
-      parts.convert_all(count);
-    }
-    parts(src.data, dst.data, only);
-    return {parts.saturated, 0};
-  }
   auto const from = any_const(any_of(src));
   auto const to = any_of(dst);
   views_check const views = check_views("requantize", from, to);
@@ -227,8 +208,51 @@ QUERN_INLINE conversion_counts requantize_views(Src src, params_view p, params_v
   if (views == views_check::nothing_to_do) return {};
   part_type parts(p, p_single, q, q_single, grid.count(), elements(to), q_min, q_max, views == views_check::same_place, cap);
   parts.convert_all(grid.count());
-  for_each_part(from, to, grid, parts);
+  // The common cases: a line, or a rectangle.
+  part_shape only{};
+  if constexpr (granularity_type::single) {
+    index_t const n = line_of(src, dst);
+    if (n > 0) only = {1, n, n, n, 0, 0, 0, 1};
+  } else {
+    only = one_part_of<granularity_type>(src, dst);
+  }
+  if (only.rows > 0)
+    parts(src.data, dst.data, only);
+  else
+    for_each_part(from, to, grid, parts);
   return {parts.saturated, 0};
+}
+/// The same; where parameters are ratios of scales, a line or a rectangle stays in registers.
+template <class P, class SrcGranularity, class DstGranularity, class Src, class Dst, class Check>
+QUERN_INLINE conversion_counts requantize_views(Src const& src, params_view const& p, params_view const& q, Dst const& dst,
+                                                std::int32_t q_min, std::int32_t q_max, side_facts p_facts, side_facts q_facts, isa cap, Check const& check) {
+  if constexpr (is_float_ratio<P> && sizeof(element_t<Dst>) == 1) {
+    using granularity_type = std::conditional_t<SrcGranularity::single, DstGranularity, SrcGranularity>;
+    constexpr bool p_several = !SrcGranularity::single, q_several = !DstGranularity::single;
+    part_shape only{};
+    if constexpr (granularity_type::single) {
+      index_t const n = line_of(src, dst);
+      if (n > 0) only = {1, n, n, n, 0, 0, 0, 1};
+    } else {
+      only = one_part_of<granularity_type>(src, dst);
+    }
+    bool const columns = only.col_scale != 0;
+    index_t const count = columns ? only.period : only.rows;
+    if (only.rows > 0 && p.count == (p_several ? count : 1) && q.count == (q_several ? count : 1) && p.scales != nullptr && q.scales != nullptr &&
+        p_facts.any_scale && q_facts.any_scale) {
+      bool const aligned = ((reinterpret_cast<std::uintptr_t>(dst.data) | static_cast<std::uintptr_t>(only.dst_stride)) & 63) == 0;
+      std::int64_t const saturated = requantize_ratios(
+          ratio_task<P, std::remove_const_t<element_t<Src>>, element_t<Dst>>{
+              .src = src.data, .dst = dst.data, .rows = only.rows, .cols = only.cols, .src_stride = only.src_stride, .dst_stride = only.dst_stride,
+              .from = {p.scales, p.zero_points, p_several, p_facts.limits}, .to = {q.scales, q.zero_points, q_several, q_facts.limits},
+              .columns = columns, .period = only.period, .q_min = q_min, .q_max = q_max,
+              .streaming = only.rows * only.cols >= streaming_bytes && (!columns || aligned)},
+          cap);
+      if (saturated >= 0) [[likely]]
+        return {saturated, 0};
+    }
+  }
+  return requantize_any<P, SrcGranularity, DstGranularity>(src, p, q, dst, q_min, q_max, cap, check);
 }
 
 }  // inline namespace QUERN_ABI
@@ -249,7 +273,7 @@ inline namespace QUERN_ABI {
 /// @source  reference/quantize.hpp is the definition; TFLite's Quantize of integers. Does not allocate.
 template <class Rescale = rescale::float_multiply<>, detail::code_view Src, quantization_params SrcParams,
           quantization_params DstParams, detail::code_view Dst>
-conversion_counts requantize(Src src, SrcParams const& src_params, DstParams const& dst_params, Dst dst,
+QUERN_INLINE conversion_counts requantize(Src src, SrcParams const& src_params, DstParams const& dst_params, Dst dst,
                              convert_options const& options = {}) {
   require_rescale_policy<Rescale>();
   using src_scheme = typename SrcParams::scheme_type;
@@ -267,8 +291,9 @@ conversion_counts requantize(Src src, SrcParams const& src_params, DstParams con
                 "quern::requantize: two schemes with several scales must have the same granularity.");
   params_view const p = src_params.view(), q = dst_params.view();
   return detail::requantize_views<Rescale, src_granularity, dst_granularity>(
-      src, p, q, dst, dst_scheme::q_min, dst_scheme::q_max, options.max_isa, [&](index_t src_count, index_t dst_count) {
-        if (src_count >= 0) check_params<src_scheme>(p, src_count, "requantize");
+      src, p, q, dst, dst_scheme::q_min, dst_scheme::q_max, detail::facts_of<src_scheme>, detail::facts_of<dst_scheme>, options.max_isa,
+      [&](index_t src_count, index_t dst_count) {
+        check_params<src_scheme>(p, src_count, "requantize");
         check_params<dst_scheme>(q, dst_count, "requantize");
       });
 }
@@ -278,7 +303,7 @@ conversion_counts requantize(Src src, SrcParams const& src_params, DstParams con
 template <class Rescale = rescale::float_multiply<>, class Granularity = per_tensor, detail::code_view Src,
           quantization_params DstParams, detail::code_view Dst>
   requires std::is_same_v<std::remove_const_t<detail::element_t<Src>>, std::int32_t>
-conversion_counts requantize(Src acc, params_view acc_params, DstParams const& dst_params, Dst dst, convert_options const& options = {}) {
+QUERN_INLINE conversion_counts requantize(Src acc, params_view acc_params, DstParams const& dst_params, Dst dst, convert_options const& options = {}) {
   require_rescale_policy<Rescale>();
   using dst_scheme = typename DstParams::scheme_type;
   using dst_granularity = typename dst_scheme::granularity;
@@ -289,8 +314,9 @@ conversion_counts requantize(Src acc, params_view acc_params, DstParams const& d
                 "quern::requantize: two sides with several scales must have the same granularity.");
   params_view const q = dst_params.view();
   return detail::requantize_views<Rescale, Granularity, dst_granularity>(
-      acc, acc_params, q, dst, dst_scheme::q_min, dst_scheme::q_max, options.max_isa, [&](index_t acc_count, index_t dst_count) {
-        if (acc_count >= 0) detail::check_params(acc_params, acc_count, "requantize", {"an accumulator", granularity_name<Granularity>, 0, 0, 0, true});
+      acc, acc_params, q, dst, dst_scheme::q_min, dst_scheme::q_max, {true, {0, 0}}, detail::facts_of<dst_scheme>, options.max_isa,
+      [&](index_t acc_count, index_t dst_count) {
+        detail::check_params(acc_params, acc_count, "requantize", {"an accumulator", granularity_name<Granularity>, 0, 0, 0, true});
         check_params<dst_scheme>(q, dst_count, "requantize");
       });
 }
@@ -303,7 +329,7 @@ conversion_counts requantize(Src acc, float src_scale, float dst_scale, Dst dst,
   require_rescale_policy<Rescale>();
   static_assert(detail::rank_of<Src> == detail::rank_of<Dst>, "quern::requantize: acc and dst must have the same number of axes.");
   params_view const p{&src_scale, nullptr, 1}, q{&dst_scale, nullptr, 1};
-  return detail::requantize_views<Rescale, per_tensor, per_tensor>(acc, p, q, dst, s32::min, s32::max, options.max_isa, [&](index_t, index_t) {
+  return detail::requantize_views<Rescale, per_tensor, per_tensor>(acc, p, q, dst, s32::min, s32::max, {}, {}, options.max_isa, [&](index_t, index_t) {
     detail::scheme_facts const facts{"int32", "per_tensor", 0, 0, 0, true};
     detail::check_params(p, 1, "requantize", facts);
     detail::check_params(q, 1, "requantize", facts);

@@ -254,6 +254,7 @@ QUERN_INLINE i32s saturated(f64s v, Rounding mode) {
 template <class Rounding>
 struct float_product {
   f32s scale;
+  QUERN_INLINE explicit float_product(f32s s) : scale(s) {}
   template <class Parameters>
   QUERN_INLINE explicit float_product(Parameters p) : scale(broadcast(p.scale)) {}
   template <class Parameters>
