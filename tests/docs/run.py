@@ -17,7 +17,9 @@ root = here.parents[1]
 sys.path.insert(0, str(here.parent / "support"))
 import toolchain
 
-options = toolchain.parser(__doc__).parse_args()
+parser = toolchain.parser(__doc__)
+parser.add_argument("--kernels", help="the library of quern::kernels: compiled once instead of in every program")
+options = parser.parse_args()
 work = pathlib.Path(options.work)
 work.mkdir(parents=True, exist_ok=True)
 
@@ -97,6 +99,8 @@ def check(job):
     source.write_text(program_of(group))
     # Not optimized, which takes two thirds of the time: examples/ and tests/odr compile such programs as users do.
     line = toolchain.command(options) + ["-O0", "-Wall", "-Wno-unused", str(source), "-o", str(program), "-pthread"]
+    if options.kernels:
+        line += ["-DQUERN_COMPILED_KERNELS=1", options.kernels]
     code, output = toolchain.run(line)
     if code != 0:
         return [f"{group[0].where()}: does not compile:\n{output[:6000]}"]
