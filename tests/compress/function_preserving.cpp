@@ -340,6 +340,7 @@ TEST_CASE("layers: scales, biases, rotations, outliers", "[errors][compress]") {
       {errc::argument, "rotate_rows: the matrix has column stride 3; its rows must be contiguous.", [&] { rotate_rows(down, 1); }},
       {errc::argument, "rotate_rows_back: the matrix has column stride 3; its rows must be contiguous.", [&] { rotate_rows_back(down, 1); }},
       {errc::shape, "split_linear: there are 2 channels of activations, the weights have 3 inputs; they must be equal.", [&] { split_linear s(w, two); }},
+      {errc::argument, "split_linear: the largest activation of channel 1 is NaN; it must not be negative, nor NaN.", [&] { split_linear s(w, view(nan3)); }},
       {errc::argument, "split_linear: threshold is 0; it must be positive.", [&] { split_linear s(w, three, 0.0f); }},
       {errc::depth, "split_linear: the layer has 131072 inputs; int32 sums are exact up to 131071.",
        [&] { split_linear s(row_major(wide.data(), 1, 131072), view(wide)); }},

@@ -60,6 +60,56 @@ TEST_CASE("k-means finds the global optimum", "[compress][codebook]") {
   CHECK(k_means(vector_view<float const>(view(same)), 8).levels == std::vector<float>{2.5f});
 }
 
+TEST_CASE("k-means and the nearest level keep their word where values differ by many orders of magnitude", "[compress][codebook]") {
+  std::mt19937 g(17);
+  std::normal_distribution<double> normal;
+  for (int round = 0; round < 800; ++round) {
+    std::vector<float> x(1 + g() % 9);
+    std::size_t const k = 1 + g() % 5;
+    for (float& v : x) {
+      double const z = normal(g);
+      switch (round % 5) {
+        case 0: v = static_cast<float>(g() % 4); break;
+        case 1: v = static_cast<float>(z * std::pow(10.0, static_cast<double>(g() % 16) - 8)); break;
+        case 2: v = static_cast<float>((g() % 2 ? 1e6 : -1e6) + 0.1 * z); break;
+        case 3: v = static_cast<float>(1e38 * z); break;
+        default: v = g() % 3 ? static_cast<float>(1e-3 * z) : -1e7f; break;
+      }
+      v = std::clamp(v, -3.4e38f, 3.4e38f);
+    }
+    auto const book = k_means(vector_view<float const>(view(x)), static_cast<int>(k));
+    std::sort(x.begin(), x.end());
+    auto values = x;
+    CHECK(book.levels.size() == std::min(k, static_cast<std::size_t>(std::unique(values.begin(), values.end()) - values.begin())));
+    // every cut into at most k intervals, in extended precision
+    std::size_t const n = x.size();
+    std::vector<std::vector<long double>> best(k + 1, std::vector<long double>(n + 1, INFINITY));
+    best[0][0] = 0;
+    for (std::size_t c = 1; c <= k; ++c)
+      for (std::size_t to = 1; to <= n; ++to)
+        for (std::size_t from = 0; from < to; ++from) {
+          long double mean = 0, cost = 0;
+          for (std::size_t i = from; i < to; ++i) mean += x[i] / static_cast<long double>(to - from);
+          for (std::size_t i = from; i < to; ++i) cost += (x[i] - mean) * (x[i] - mean);
+          best[c][to] = std::min(best[c][to], best[c - 1][from] + cost);
+        }
+    long double least = INFINITY, mine = 0, largest = 0;
+    for (std::size_t c = 1; c <= k; ++c) least = std::min(least, best[c][n]);
+    for (float v : x) {
+      long double nearest = INFINITY;
+      for (float l : book.levels) {
+        REQUIRE(std::isfinite(l));
+        nearest = std::min(nearest, std::fabs(static_cast<long double>(v) - l));
+      }
+      long double const taken = std::fabs(static_cast<long double>(v) - book.levels[static_cast<std::size_t>(code_in(book, v))]);
+      CHECK(taken <= nearest * (1 + 1e-6L));
+      mine += nearest * nearest;
+      largest = std::max(largest, static_cast<long double>(v) * v);
+    }
+    CHECK(mine <= least * 1.0001L + static_cast<long double>(n) * largest * 1e-14L);  // levels are floats
+  }
+}
+
 TEST_CASE("Lloyd-Max levels have the table's signal to noise ratio", "[compress][codebook]") {
   double const gauss[] = {9.30, 14.62, 20.22, 26.01, 31.91, 37.87, 43.85}, laplacian[] = {7.54, 12.64, 18.13, 23.87, 29.74, 35.69, 41.67};
   for (int bits = 2; bits <= 8; ++bits) {
@@ -102,6 +152,54 @@ TEST_CASE("Adam with 8-bit moments trains like Adam", "[compress][adam8]") {
   CHECK(refusal([&] { small.step(view(p), vector_view<float const>(view(g))); }).find("gradient 3 is NaN") != std::string::npos);
   CHECK(p == before);
   CHECK(refusal([] { adam8 a(3, {.beta1 = 1}); }).find("betas") != std::string::npos);
+}
+
+TEST_CASE("Adam with 8-bit moments survives gradients of any size, and blocks with a tail", "[compress][adam8]") {
+  for (float const size : {1e-44f, 1e-38f, 1e-30f, 1e-18f, 1e-9f, 1.0f, 1e10f, 1.8e19f})
+    for (index_t const n : {index_t{1}, index_t{255}, index_t{257}, index_t{513}}) {
+      adam8 optimizer(n);
+      std::vector<float> p(static_cast<std::size_t>(n), 1.0f), gradient(p.size());
+      std::vector<double> want(p.size(), 1.0), m(p.size()), v(p.size());
+      for (int step = 1; step <= 20; ++step) {
+        for (std::size_t i = 0; i < p.size(); ++i) {
+          double const gi = gradient[i] = i % 7 == 3 ? 0.0f : i % 2 ? size : -0.5f * size;
+          m[i] = 0.9 * m[i] + 0.1 * gi;
+          v[i] = 0.999 * v[i] + 0.001 * gi * gi;
+          want[i] -= 1e-3 * (m[i] / (1 - std::pow(0.9, step))) / (std::sqrt(v[i] / (1 - std::pow(0.999, step))) + 1e-8);
+        }
+        optimizer.step(view(p), view(gradient));
+      }
+      for (std::size_t i = 0; i < p.size(); ++i) REQUIRE(std::fabs(p[i] - want[i]) < 2e-3);
+    }
+  // A moment whose inverse is infinite: 0 stays 0.
+  blockwise_bytes bytes(3, true);
+  float x[3] = {1e-39f, 0.0f, -5e-40f}, y[3];
+  bytes.store(0, x);
+  bytes.load(0, y);
+  CHECK((y[1] == 0 && std::fabs(y[0] - x[0]) < 1e-41f && std::fabs(y[2] - x[2]) < 2e-41f));
+}
+
+TEST_CASE("an accumulator that one input fills leaves nothing but zeros, and every narrow one holds", "[compress][accumulator]") {
+  std::mt19937 g(18);
+  for (int round = 0; round < 600; ++round) {
+    index_t const cols = 1 + static_cast<index_t>(g() % 8);
+    auto const w = gaussian(1, cols, static_cast<unsigned>(round), round % 5 ? 1.0f : 100.0f);
+    input_range const ranges[] = {{0, 255}, {-128, 127}, {-255, 0}, {-static_cast<int>(g() % 20), 1 + static_cast<int>(g() % 300)}};
+    input_range const x = ranges[round % 4];
+    int const bits = 4 + static_cast<int>(g() % 16);
+    auto const p = project_to_accumulator(w.view(), {.bits = 2 + static_cast<int>(g() % 7)}, x, bits);
+    std::int64_t most = 0, least = 0;
+    for (unsigned extremes = 0; extremes < 1u << cols; ++extremes) {
+      std::int64_t sum = 0;
+      for (index_t j = 0; j < cols; ++j) {
+        sum += std::int64_t{(extremes >> j) & 1 ? x.high : x.low} * p.weights.codes[j];
+        most = std::max(most, sum), least = std::min(least, sum);
+      }
+    }
+    CHECK((most < std::int64_t{1} << (bits - 1) && least >= -(std::int64_t{1} << (bits - 1))));
+    auto const proof = prove_accumulator(p.weights, x);
+    CHECK((proof.most == most && proof.least == least && proof.bits <= bits));
+  }
 }
 
 TEST_CASE("projected weights provably fit the accumulator, and the proof is exact", "[compress][accumulator]") {
@@ -277,7 +375,7 @@ TEST_CASE("codebooks, accumulators, optimizers, choices and latencies: options t
       {errc::argument, "adam8: size is -1; it must not be negative.", [] { adam8 a(-1); }},
       {errc::argument, "adam8: learning_rate 0, beta1 9e-1, beta2 9.99e-1, epsilon 1e-8; rates must be positive and betas in [0, 1).", [] { adam8 a(3, {.learning_rate = 0}); }},
       {errc::shape, "adam8::step: 3 parameters and 2 gradients, the optimizer was made for 3.", [&] { adam8 a(3); a.step(bias3, two); }},
-      {errc::argument, "adam8::step: gradient 1 is NaN; skip such steps, or scale the loss.", [&] { adam8 a(3); a.step(bias3, view(nan3)); }},
+      {errc::argument, "adam8::step: gradient 1 is NaN; magnitudes must be below 1.8e19, whose square a float holds: skip such steps, or scale the loss.", [&] { adam8 a(3); a.step(bias3, view(nan3)); }},
       {errc::shape, "choices: there are 1 layers of losses and 2 of costs.", [&] { choices({8}, one_layer, two_layers); }},
       {errc::shape, "choices: layer 0 has 1 losses and 1 costs for 2 widths.", [&] { choices({4, 8}, one_layer, one_layer); }},
       {errc::argument, "sensitivity: layer 0 at 4 bits measures NaN; a measure must be finite.", [] { sensitivity(1, {4}, [](int, int) { return std::nan(""); }); }},

@@ -70,7 +70,7 @@ inline void project(std::vector<double>& magnitudes, double radius) {
   if (sum <= radius) return;
   std::vector<double> sorted = magnitudes;
   std::sort(sorted.begin(), sorted.end(), [](double a, double b) { return a > b; });
-  double cumulative = 0, threshold = 0;
+  double cumulative = 0, threshold = sorted[0];  // a radius of 0 leaves nothing
   for (std::size_t k = 0; k < sorted.size(); ++k) {
     cumulative += sorted[k];
     double const t = (cumulative - radius) / static_cast<double>(k + 1);
@@ -81,7 +81,8 @@ inline void project(std::vector<double>& magnitudes, double radius) {
 }  // namespace accumulator_detail
 
 /// Symmetric per-row codes of w whose partial sums fit `accumulator_bits`: rows that do not by themselves are projected onto the nearest
-/// weights that do, and rounded towards zero where rounding to nearest would leave the bound again.
+/// weights that do, and rounded towards zero where rounding to nearest would leave the bound again. Where the largest input alone fills the
+/// accumulator, that is a row of zeros.
 /// @errors argument for a grid with groups or zeros, accumulator_bits outside of 4 to 48, or inputs without 0.
 inline projected_weights project_to_accumulator(matrix_view<float const> w, weight_grid grid, input_range x, int accumulator_bits) {
   check_grid("project_to_accumulator", grid);
@@ -114,7 +115,7 @@ inline projected_weights project_to_accumulator(matrix_view<float const> w, weig
       (v > 0 ? positive : negative)[static_cast<std::size_t>(j)] = abs_of(v);
     }
     if (x.low == 0 || x.high == 0) {
-      double const radius = static_cast<double>(limit / std::max(x.high, -x.low));
+      double const radius = static_cast<double>(limit / std::max<std::int64_t>(x.high, -static_cast<std::int64_t>(x.low)));
       accumulator_detail::project(positive, radius);
       accumulator_detail::project(negative, radius);
     } else {  // both signs of inputs: the sum of all magnitudes counts, against the larger bound

@@ -65,9 +65,10 @@ class blockwise_bytes {
     float most = 0;
     for (index_t i = 0; i < n; ++i) most = abs_of(x[i]) > most ? abs_of(x[i]) : most;
     scales_[b] = most;
-    float const inverse = most > 0 ? 1.0f / most : 0.0f;
+    float const up = most < 0x1p-60f ? 0x1p64f : 1.0f;  // 1 / 2e-39 would be infinite
+    float const inverse = most > 0 ? 1.0f / (most * up) : 0.0f;
     for (index_t i = 0; i < n; ++i) {
-      auto code = static_cast<std::uint8_t>(code_in(book_, x[i] * inverse));
+      auto code = static_cast<std::uint8_t>(code_in(book_, x[i] * up * inverse));
       // A second moment that is rounded to 0 would divide by epsilon: the step explodes. The least level only makes it shorter.
       if (!signed_ && code == 0 && x[i] > 0) code = 1;
       codes_[first + i] = code;
@@ -87,14 +88,14 @@ class adam8 {
   /// @errors argument for a negative size or options outside of their ranges.
   explicit adam8(index_t size, adam_options options = {}) : options_(options), m_(check(size, options), true), v_(size, false) {}
 
-  /// One step on `parameters` with `gradient`. A gradient with NaN or infinity is refused before anything changes.
+  /// One step on `parameters` with `gradient`. A gradient with NaN, or whose square is beyond float, is refused before anything changes.
   /// @errors shape; argument.
   void step(vector_view<float> parameters, vector_view<float const> gradient) {
     if (parameters.size != m_.size() || gradient.size != m_.size())
       fail(errc::shape, "adam8::step: ", parameters.size, " parameters and ", gradient.size, " gradients, the optimizer was made for ", m_.size(), ".");
     for (index_t i = 0; i < gradient.size; ++i)
-      if (!is_finite(gradient[i]))
-        fail(errc::argument, "adam8::step: gradient ", i, " is ", static_cast<double>(gradient[i]), "; skip such steps, or scale the loss.");
+      if (!(abs_of(gradient[i]) <= 1.8446743e19f))
+        fail(errc::argument, "adam8::step: gradient ", i, " is ", static_cast<double>(gradient[i]), "; magnitudes must be below 1.8e19, whose square a float holds: skip such steps, or scale the loss.");
     ++steps_;
     double const c1 = 1 - pow_of(options_.beta1, static_cast<double>(steps_)), c2 = 1 - pow_of(options_.beta2, static_cast<double>(steps_));
     float m[blockwise_bytes::block], v[blockwise_bytes::block];

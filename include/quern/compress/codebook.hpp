@@ -29,13 +29,44 @@ struct codebook {
 
 namespace detail {
 inline namespace QUERN_ABI {
+/// A double and what it was rounded by: 106 bits. Prefix sums of squares need them, since one value of 10^6 leaves nothing of a cluster
+/// 10^-3 wide in 53.
+struct two_doubles {
+  double high = 0, low = 0;
+};
+inline two_doubles sum_of(double a, double b) noexcept {
+  double const s = a + b, other = s - a;
+  return {s, (a - (s - other)) + (b - other)};
+}
+inline two_doubles sum_of(two_doubles a, two_doubles b) noexcept {
+  two_doubles const s = sum_of(a.high, b.high);
+  return sum_of(s.high, s.low + (a.low + b.low));
+}
+inline two_doubles product_of(double a, double b) noexcept {  // Dekker's
+  double const ta = rounded(134217729.0 * a), tb = rounded(134217729.0 * b);
+  double const ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh, p = rounded(a * b);
+  return {p, ((rounded(ah * bh) - p) + rounded(ah * bl) + rounded(al * bh)) + rounded(al * bl)};
+}
 /// Weighted sorted points: prefix sums give the cost of any interval in O(1).
 struct prefix_sums {
-  std::vector<double> w, x, xx;
+  std::vector<double> w;
+  std::vector<two_doubles> x, xx;
+  static two_doubles difference(two_doubles a, two_doubles b) noexcept { return sum_of(a, {-b.high, -b.low}); }
+  double mean(index_t from, index_t to) const noexcept { return difference(x[to], x[from]).high / (w[to] - w[from]); }
   double cost(index_t from, index_t to) const noexcept {  // points [from, to)
-    double const n = w[to] - w[from], s = x[to] - x[from], q = xx[to] - xx[from];
-    double const c = n > 0 ? q - s * s / n : 0;
-    return c > 0 ? c : 0;
+    if (from >= to) return 0;
+    double const n = w[to] - w[from], moment = x[to].high - x[from].high;
+    double const quick = (xx[to].high - xx[from].high) - rounded(moment * moment / n);
+    if (quick > 0x1p-26 * xx[to].high) return quick;  // 24 of its bits are right
+    return careful_cost(from, to, n);
+  }
+  double careful_cost(index_t from, index_t to, double n) const noexcept {
+    two_doubles const s = difference(x[to], x[from]), q = difference(xx[to], xx[from]), square = product_of(s.high, s.high);
+    double const share = square.high / n;
+    two_doubles const back = product_of(share, n);
+    double const rest = ((square.high - back.high) - back.low + square.low + 2 * s.high * s.low) / n;
+    two_doubles const c = difference(q, {share, rest});
+    return c.high > 0 ? c.high : 0;
   }
 };
 inline void best_cuts(prefix_sums const& p, std::vector<double> const& before, std::vector<double>& now, std::vector<int>& cut,
@@ -44,7 +75,7 @@ inline void best_cuts(prefix_sums const& p, std::vector<double> const& before, s
   index_t const middle = (from + to) / 2;
   double least = __builtin_inf();
   index_t best = cut_from;
-  for (index_t c = cut_from; c <= std::min(middle, cut_to); ++c) {
+  for (index_t c = cut_from; c <= std::min(middle - 1, cut_to); ++c) {  // no cluster is empty
     double const e = before[c] + p.cost(c, middle);
     if (e < least) least = e, best = c;
   }
@@ -63,7 +94,7 @@ inline index_t code_in(codebook const& book, float x) noexcept {
   index_t low = 0, high = static_cast<index_t>(book.levels.size()) - 1;
   while (low < high) {  // the first midpoint that is not below x
     index_t const middle = (low + high) / 2;
-    if (x > 0.5f * (book.levels[middle] + book.levels[middle + 1]))
+    if (x > 0.5 * (static_cast<double>(book.levels[middle]) + book.levels[middle + 1]))
       low = middle + 1;
     else
       high = middle;
@@ -84,15 +115,15 @@ inline codebook k_means(vector_view<float const> x, int k) {
   std::sort(sorted.begin(), sorted.end());
   detail::prefix_sums p;
   std::vector<float> distinct;
-  p.w = p.x = p.xx = {0.0};
-  double const shift = sorted[sorted.size() / 2];  // around the median, so that squares do not cancel
+  p.w = {0.0};
+  p.x = p.xx = {detail::two_doubles{}};
   for (float v : sorted) {
-    double const d = static_cast<double>(v) - shift;
+    double const d = static_cast<double>(v);  // its square is exact
     if (distinct.empty() || v != distinct.back()) {
       distinct.push_back(v);
       p.w.push_back(p.w.back()), p.x.push_back(p.x.back()), p.xx.push_back(p.xx.back());
     }
-    p.w.back() += 1, p.x.back() += d, p.xx.back() += rounded(d * d);
+    p.w.back() += 1, p.x.back() = detail::sum_of(p.x.back(), {d, 0}), p.xx.back() = detail::sum_of(p.xx.back(), {rounded(d * d), 0});
   }
   index_t const n = static_cast<index_t>(distinct.size());
   index_t const clusters = std::min<index_t>(k, n);
@@ -109,7 +140,7 @@ inline codebook k_means(vector_view<float const> x, int k) {
   index_t end = n;
   for (index_t c = clusters; c-- > 0;) {
     index_t const from = c > 0 ? cuts[c][end] : 0;
-    book.levels.push_back(static_cast<float>(shift + (p.x[end] - p.x[from]) / (p.w[end] - p.w[from])));
+    book.levels.push_back(static_cast<float>(p.mean(from, end)));
     end = from;
   }
   std::reverse(book.levels.begin(), book.levels.end());

@@ -28,6 +28,9 @@ class split_linear {
     if (!(threshold > 0)) fail(errc::argument, "split_linear: threshold is ", static_cast<double>(threshold), "; it must be positive.");
     // k beyond 131071 could overflow the int32 sums of int8 products
     if (w.cols > 131071) fail(errc::depth, "split_linear: the layer has ", w.cols, " inputs; int32 sums are exact up to 131071.");
+    for (index_t j = 0; j < w.cols; ++j)
+      if (!(activation_absmax[j] >= 0))
+        fail(errc::argument, "split_linear: the largest activation of channel ", j, " is ", static_cast<double>(activation_absmax[j]), "; it must not be negative, nor NaN.");
     for (index_t j = 0; j < w.cols; ++j) (activation_absmax[j] > threshold ? outliers_ : rest_).push_back(j);
     buffer<float> kept(rows_ * static_cast<index_t>(rest_.size()));
     for (index_t i = 0; i < rows_; ++i) {
@@ -48,7 +51,8 @@ class split_linear {
   /// Bytes of weights: one each, four in outlier channels, and the scales.
   index_t bytes() const noexcept { return rows_ * static_cast<index_t>(rest_.size()) + 4 * static_cast<index_t>(outlier_weights_.size()) + 4 * rows_; }
 
-  /// y = x Wᵀ, samples in rows. Rows of x are quantized symmetrically to int8 as they come. @errors shape.
+  /// y = x Wᵀ, samples in rows. Rows of x are quantized symmetrically to int8 as they come. A row with NaN or an infinity in a channel that
+  /// runs in int8 gives NaN; one with nothing there above 1.5e-36 counts as 0 there. @errors shape.
   void run(matrix_view<float const> x, matrix_view<float> y, executor_ref executor = {}) const {
     if (x.cols != cols_ || y.rows != x.rows || y.cols != rows_)
       fail(errc::shape, "split_linear: x is ", x.rows, " x ", x.cols, ", y ", y.rows, " x ", y.cols, ", the layer has ", cols_, " inputs and ", rows_, " outputs.");
@@ -63,9 +67,14 @@ class split_linear {
       index_t const count = std::min(at_once, x.rows - first);
       executor(count, [&](index_t s) {
         float most = 0;
-        for (index_t j : rest_) most = abs_of(x(first + s, j)) > most ? abs_of(x(first + s, j)) : most;
-        float const scale = scales[s] = most > 0 ? most / 127.0f : 1.0f;
-        for (index_t j = 0; j < n; ++j) codes[s * n + j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(first + s, rest_[static_cast<std::size_t>(j)]) / scale));
+        bool finite = true;
+        for (index_t j : rest_) {
+          float const magnitude = abs_of(x(first + s, j));
+          finite = finite && is_finite(magnitude);
+          most = magnitude > most ? magnitude : most;
+        }
+        float const scale = scales[s] = !finite ? __builtin_nanf("") : most >= 127 * 1.1754944e-38f ? most / 127.0f : 1.0f;
+        for (index_t j = 0; j < n && finite; ++j) codes[s * n + j] = static_cast<std::int8_t>(round_to::half_even::to_integral(x(first + s, rest_[static_cast<std::size_t>(j)]) / scale));
       });
       if (n > 0) gemm(matrix_view<std::int8_t const>{codes.data(), count, n, n, 1}, packed_, matrix_view<std::int32_t>{sums.data(), count, rows_, rows_, 1}, epilogue<>{}, {.executor = executor});
       executor(count, [&](index_t s) {

@@ -44,7 +44,7 @@ inline buffer<float> smooth_scales(vector_view<float const> activation_absmax, m
       fail(errc::argument, "smooth_scales: the largest activation of channel ", j, " is ", static_cast<double>(a), "; it must be finite and not negative.");
     if (a == 0 || b == 0) continue;
     double const exact = pow_of(a, options.alpha) / pow_of(b, 1 - options.alpha);
-    double const kept = exact < 1e-5 ? 1e-5 : exact;
+    double const kept = exact < 1e-5 ? 1e-5 : exact > 1e18 ? 1e18 : exact;  // weights of 1e-45 would ask for infinity
     s[j] = options.powers_of_two ? ldexp_of(1.0f, static_cast<int>(nearest_integer(log2_of(kept)))) : static_cast<float>(kept);
   }
   return s;
