@@ -972,16 +972,21 @@ class layer_maker {
   }
   void arg_max() {
     auto const axis = numbers(1);
-    if (axis.size() != 1 || dimension(axis[0], in(0).extents.rank) != in(0).extents.rank - 1) refuse("is only supported along the last dimension");
-    index_t const n = in(0).extents[in(0).extents.rank - 1], rows = n > 0 ? in(0).extents.size() / n : 0;
+    if (axis.size() != 1) refuse("has no axis");
+    shape const s = in(0).extents;
+    int const d = dimension(axis[0], s.rank);
+    index_t inner = 1;  // elements from one position along the axis to the next
+    for (int k = d + 1; k < s.rank; ++k) inner *= s.dim[k];
+    index_t const n = s.dim[d], rows = n > 0 ? s.size() / n : 0;
     if (n < 1 || out().extents.size() != rows) refuse("has an output of the wrong size");
     made_.kernel = "plain";
     auto const run = [&]<class T, class Index>(T, Index) {
       return [=, x = source<T>(0), y = target<Index>()] {
         for (index_t r = 0; r < rows; ++r) {
+          T const* const line = x + r / inner * inner * n + r % inner;
           index_t best = 0;
           for (index_t i = 1; i < n; ++i)
-            if (x[r * n + i] > x[r * n + best]) best = i;
+            if (line[i * inner] > line[best * inner]) best = i;
           y[r] = static_cast<Index>(best);
         }
       };

@@ -158,6 +158,8 @@ TEST_CASE("operators that move codes put them where they belong", "[tflite]") {
   CHECK(run(write(82, {{{2, 3}, i8}, {{1}, i32, 0, 0, {1}}, {{2, 1}, i8}}), {{-3, -1, -2, 4, 9, 7}}) == numbers{-1, 9});
   CHECK(run(write(89, {{{2, 3}, i16}, {{1}, i32, 0, 0, {0}}, {{3}, i16}}), {{-3, 1, -2, 4, -9, 7}}) == numbers{-3, -9, -2});
   CHECK(run(write(56, {{{2, 3}, i8}, {{1}, i32, 0, 0, {1}}, {{2}, i32}}), {{-3, 1, -2, 4, -9, 7}}) == numbers{1, 2});
+  CHECK(run(write(56, {{{2, 3}, i8}, {{1}, i32, 0, 0, {0}}, {{3}, i32}}), {{-3, 1, -2, 4, -9, -2}}) == numbers{1, 0, 0});
+  CHECK(run(write(56, {{{2, 2, 2}, i16}, {{1}, i32, 0, 0, {-2}}, {{2, 2}, i32}}), {{5, 1, 5, 2, -7, 9, -6, 8}}) == numbers{0, 1, 1, 0});
   // A 3 x 3 image in blocks of 2, with a row and a column of zero points; and back.
   numbers const blocks = {1, 3, 7, 9, 2, 5, 8, 5, 4, 6, 5, 5, 5, 5, 5, 5}, image = {1, 2, 3, 4, 5, 6, 7, 8, 9};
   operand const block{{2}, i32, 0, 0, {2, 2}}, border{{2, 2}, i32, 0, 0, {0, 1, 0, 1}};

@@ -82,7 +82,7 @@ QUERN_INLINE raw load_raw(void const* p) { return _mm_loadu_si128(static_cast<__
 QUERN_INLINE raw raw_of(i32s a) { return a.v; }
 QUERN_INLINE raw unpack_low(raw a, raw b) { return _mm_unpacklo_epi8(a, b); }
 QUERN_INLINE raw unpack_high(raw a, raw b) { return _mm_unpackhi_epi8(a, b); }
-QUERN_INLINE i32s multiply_add(raw a, raw b) { return {_mm_madd_epi16(a, b)}; }
+QUERN_INLINE i32s multiply_add_to(i32s sum, raw a, raw b) { return {_mm_add_epi32(sum.v, _mm_madd_epi16(a, b))}; }
 QUERN_INLINE raw high_words(raw a, raw b) { return _mm_mulhi_epi16(a, b); }
 QUERN_INLINE bytes pack_in_halves(words a, words b) { return {_mm_packs_epi16(a.v, b.v)}; }
 QUERN_INLINE void store_raw(void* p, raw a) { _mm_storeu_si128(static_cast<__m128i*>(p), a); }
@@ -127,7 +127,7 @@ QUERN_INLINE raw load_raw(void const* p) { return _mm256_loadu_si256(static_cast
 QUERN_INLINE raw raw_of(i32s a) { return a.v; }
 QUERN_INLINE raw unpack_low(raw a, raw b) { return _mm256_unpacklo_epi8(a, b); }
 QUERN_INLINE raw unpack_high(raw a, raw b) { return _mm256_unpackhi_epi8(a, b); }
-QUERN_INLINE i32s multiply_add(raw a, raw b) { return {_mm256_madd_epi16(a, b)}; }
+QUERN_INLINE i32s multiply_add_to(i32s sum, raw a, raw b) { return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(a, b))}; }
 QUERN_INLINE raw high_words(raw a, raw b) { return _mm256_mulhi_epi16(a, b); }
 QUERN_INLINE bytes pack_in_halves(words a, words b) { return {_mm256_packs_epi16(a.v, b.v)}; }
 QUERN_INLINE void store_raw(void* p, raw a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a); }
@@ -172,7 +172,7 @@ QUERN_INLINE raw load_raw(void const* p) { return _mm512_loadu_si512(p); }
 QUERN_INLINE raw raw_of(i32s a) { return a.v; }
 QUERN_INLINE raw unpack_low(raw a, raw b) { return _mm512_unpacklo_epi8(a, b); }
 QUERN_INLINE raw unpack_high(raw a, raw b) { return _mm512_unpackhi_epi8(a, b); }
-QUERN_INLINE i32s multiply_add(raw a, raw b) { return {_mm512_madd_epi16(a, b)}; }
+QUERN_INLINE i32s multiply_add_to(i32s sum, raw a, raw b) { return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a, b))}; }
 QUERN_INLINE raw high_words(raw a, raw b) { return _mm512_mulhi_epi16(a, b); }
 QUERN_INLINE bytes pack_in_halves(words a, words b) { return {_mm512_packs_epi16(a.v, b.v)}; }
 QUERN_INLINE void store_raw(void* p, raw a) { _mm512_storeu_si512(p, a); }
@@ -197,6 +197,22 @@ QUERN_INLINE raw moved(raw zero, raw y, raw a, raw az, raw b, raw bz) {
 }  // namespace inner
 #include "elementwise_body.inl"
 }  // namespace avx512bw
+}  // inline namespace QUERN_ABI
+}  // namespace quern
+QUERN_TARGET_END
+
+// VNNI adds the products of words to a sum: 29 instructions for 64 int8 sums instead of 37.
+QUERN_TARGET_BEGIN(QUERN_TARGET_AVX512_VNNI)
+namespace quern {
+inline namespace QUERN_ABI {
+namespace avx512_vnni {
+using namespace avx512bw;
+namespace inner {
+using namespace avx512bw::inner;
+QUERN_INLINE i32s multiply_add_to(i32s sum, raw a, raw b) { return {_mm512_dpwssd_epi32(sum.v, a, b)}; }
+}  // namespace inner
+#include "linear_line.inl"
+}  // namespace avx512_vnni
 }  // inline namespace QUERN_ABI
 }  // namespace quern
 QUERN_TARGET_END
@@ -240,6 +256,7 @@ void binary_line_of_vectors(isa i, T const* a, T const* b, T* dst, index_t n, F 
 
 #if QUERN_X86_64 && QUERN_DETAIL_KERNEL_BODIES
 inline index_t linear_line(isa i, std::int8_t const* a, std::int8_t const* b, std::int8_t* dst, index_t n, linear_form const& f, fixed_point::limits l) noexcept {
+  if (i >= isa::avx512_vnni) return avx512_vnni::linear_line(a, b, dst, n, f, l);
   if (i >= isa::avx512bw) return avx512bw::linear_line(a, b, dst, n, f, l);
   if (i >= isa::avx2) return avx2::linear_line(a, b, dst, n, f, l);
   return sse41::linear_line(a, b, dst, n, f, l);

@@ -63,6 +63,22 @@ QUERN_INLINE_BODY void average_in_order(T const* src, quern::detail::pool_geomet
   if (whole < channels) pool_block<true, false>(src + channels - word_lanes, g.row_stride, g.col_stride, rows, cols, a, lo, hi, dst + channels - word_lanes);
 }
 
+/// The same for the largest codes.
+template <class T>
+QUERN_INLINE_BODY void largest_in_order(T const* src, quern::detail::pool_geometry const& g, index_t rows, index_t cols, index_t channels, byte_vector lo, byte_vector hi, T* dst) {
+  constexpr index_t wide = 2 * word_lanes;
+  alignas(64) T most[most_channels];
+  index_t const whole = channels / wide * wide;
+  for (index_t c = 0; c < whole; c += wide) store_bytes(most + c, lo);
+  for (index_t y = 0; y < rows; ++y)
+    for (index_t x = 0; x < cols; ++x) {
+      T const* const p = src + y * g.row_stride + x * g.col_stride;
+      for (index_t c = 0; c < whole; c += wide) store_bytes(most + c, larger(T{}, load_bytes(most + c), load_bytes(p + c)));
+    }
+  for (index_t c = 0; c < whole; c += wide) store_bytes(dst + c, smaller(T{}, load_bytes(most + c), hi));
+  if (whole < channels) pool_block<false, true>(src + channels - wide, g.row_stride, g.col_stride, rows, cols, averages(1), lo, hi, dst + channels - wide);
+}
+
 /// What the next row of the output will read and this one did not, for the pixel at `from`: the CPU does not look as far ahead by itself.
 template <class T>
 QUERN_INLINE void fetch_rows_ahead(quern::detail::pool_geometry const& g, T const* from, index_t rows) {
@@ -137,6 +153,13 @@ QUERN_NOINLINE void pool_row(quern::detail::pool_geometry const& g, T const* src
         pool_listed<Average, 0>(g, from, rows, count, at_tap, taps, a, min, max, dst);
       x += count - 1;
       dst += (count - 1) * g.dst_stride;
+      continue;
+    }
+    if (!Average && g.rows_ahead > 0 && taps >= most_blocked_taps) {
+      for (index_t c = 0; c < g.channels; c += most_channels) {
+        index_t const n = g.channels - c < most_channels ? g.channels - c : most_channels;
+        largest_in_order(from + c, g, rows, cols, n, lo, hi, dst + c);
+      }
       continue;
     }
     if (!Average || taps < most_blocked_taps) fetch_rows_ahead(g, from, rows);
