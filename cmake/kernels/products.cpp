@@ -35,6 +35,8 @@ QUERN_DETAIL_POOLS(std::uint8_t)
 template void add_line_of_vectors(isa, std::int8_t const*, index_t, bool, std::int32_t*) noexcept;
 template void add_line_of_vectors(isa, std::uint8_t const*, index_t, bool, std::int32_t*) noexcept;
 template void add_line_of_vectors(isa, std::int16_t const*, index_t, bool, std::int32_t*) noexcept;
+template void blend_line_of_vectors(isa, std::int8_t const* const (&)[4], std::int32_t const (&)[4], std::int8_t*, index_t) noexcept;
+template void blend_line_of_vectors(isa, std::uint8_t const* const (&)[4], std::int32_t const (&)[4], std::uint8_t*, index_t) noexcept;
 
 #if QUERN_COMPILED_KERNELS == 2  // these name types
 template <class Functions>

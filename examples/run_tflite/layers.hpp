@@ -214,7 +214,7 @@ class layer_maker {
     std::vector<rescale::tflite_s64::parameters> wide;
     std::vector<std::int32_t> bias;
     std::vector<std::int64_t> bias64;
-    bool wide_bias = true;  // int16 layers: 64-bit accumulators unless the bias has 32 bits
+    bool wide_bias = true;  // int16 layers: 64-bit accumulators unless the bias has 32 bits (without one: CONV_2D and FULLY_CONNECTED 32, others 64)
   };
   std::shared_ptr<stage> output_stage(tensor const& x, tensor const& w, std::size_t bias_at, index_t channels, bool float_product = false) const {
     auto s = std::make_shared<stage>();
@@ -280,6 +280,7 @@ class layer_maker {
     if (filter.c < 1 || x.extents.rank != 4 || x.extents[3] % filter.c != 0) refuse("has weights whose channels do not fit its input");
     opts.groups = x.extents[3] / filter.c;
     auto const s = output_stage(x, w, 2, channels);
+    if (!has(2)) s->wide_bias = false;
     made_.operations = 2.0 * static_cast<double>(out().extents.size()) * static_cast<double>(filter.h * filter.w * filter.c);
     if (x.type == element::i8 && out().type == element::i8) {
       auto const packed = std::make_shared<packed_conv<std::int8_t>>(pack_conv(filter, opts));
@@ -365,6 +366,7 @@ class layer_maker {
     if (out().extents.size() != rows * outputs) refuse("has an output of the wrong size");
     auto const codes = weights_of(w);
     auto const s = output_stage(x, w, 2, outputs, true);
+    if (!has(2)) s->wide_bias = false;
     made_.operations = 2.0 * static_cast<double>(rows * outputs * depth);
     if (x.type == element::i8 && out().type == element::i8) {
       if (w.zero_points.size() > 1) symmetric(w);
@@ -957,7 +959,7 @@ class layer_maker {
     resize_options const r{o_->o.align_corners, o_->o.half_pixel_centers};
     if (in(0).type != out().type) refuse_types();
     auto const run = [&]<class T>(T) {
-      return [=, x = image(source<T>(0), in(0)), y = image(target<T>(), out())] { bilinear ? resize_bilinear(x, y, r) : resize_nearest(x, y, r); };
+      return [=, x = image(source<T>(0), in(0)), y = image(target<T>(), out()), i = run_.max_isa] { bilinear ? resize_bilinear(x, y, r, i) : resize_nearest(x, y, r); };
     };
     made_.operations = static_cast<double>(out().extents.size()) * (bilinear ? 8 : 0);
     made_.kernel = "plain";

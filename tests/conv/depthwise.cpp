@@ -4,9 +4,11 @@
 #include "problem.hpp"
 
 #include <quern/dispatch/thread_pool.hpp>
+#include <quern/ops/conv16x8.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 using namespace conv_test;
 
@@ -207,4 +209,34 @@ TEST_CASE("a depthwise convolution refuses what does not fit", "[conv][depthwise
   CHECK(refused(epilogue<to_real>{.min = 5, .max = 4}) == errc::argument);
   CHECK(refused(epilogue<>{.accumulate = true}) == errc::argument);
   for (auto v : y) REQUIRE(v == 55);
+}
+
+TEST_CASE("16x8: sums of products at their ends, on every instruction set", "[dw]") {
+  numbers random(61);
+  for (auto const& [c, multiplier, kernel] : {std::tuple<index_t, index_t, index_t>{1, 1, 3}, {7, 1, 3}, {40, 1, 3}, {40, 2, 3}, {17, 1, 22}, {17, 1, 23}}) {
+    index_t const size = kernel + 1, outputs = c * multiplier;  // 22 x 22 products are summed in 32 bits, 23 x 23 in 64
+    std::vector<std::int16_t> x(static_cast<std::size_t>(size * size * c), -32768), y(static_cast<std::size_t>(4 * outputs));
+    std::vector<std::int8_t> w(static_cast<std::size_t>(kernel * kernel * outputs), -128);
+    for (int kind = 0; kind < 2; ++kind) {
+      std::vector<rescale::tflite_s64::parameters> scales;
+      std::vector<std::int64_t> bias;
+      for (index_t o = 0; o < outputs; ++o) scales.push_back(rescale::tflite_s64::from_real(1.0 / static_cast<double>(random(1 << 10, 1 << 18)))), bias.push_back(std::int64_t{random(-1 << 20, 1 << 20)} * 4096);
+      wide_output<> const output{bias.data(), scales.data()};
+      support::for_each_native_isa([&](isa i) {
+        INFO(name(i) << ", " << c << " channels, kernel " << kernel);
+        depthwise_16x8(nhwc<std::int16_t const>(x.data(), 1, size, size, c), pack_depthwise16(nhwc<std::int8_t const>(w.data(), 1, kernel, kernel, outputs)), nhwc(y.data(), 1, 2, 2, outputs), output);
+        for (index_t p = 0; p < 4; ++p)
+          for (index_t o = 0; o < outputs; ++o) {
+            std::int64_t sum = 0;
+            for (index_t k = 0; k < kernel * kernel; ++k) {
+              index_t const at = (p / 2 + k / kernel) * size + p % 2 + k % kernel;
+              sum += std::int64_t{x[static_cast<std::size_t>(at * c + o / multiplier)]} * w[static_cast<std::size_t>(k * outputs + o)];
+            }
+            REQUIRE(y[static_cast<std::size_t>(p * outputs + o)] == output(sum, o));
+          }
+      });
+      for (auto& v : x) v = static_cast<std::int16_t>(random(-32768, 32767));
+      for (auto& v : w) v = static_cast<std::int8_t>(random(-128, 127));
+    }
+  }
 }

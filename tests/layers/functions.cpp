@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -207,6 +208,24 @@ TEST_CASE("resizing puts every pixel where TensorFlow Lite does", "[layers]") {
   plane(std::int8_t{});
   plane(std::uint8_t{});
   plane(std::int16_t{});
+  // From 16 channels on by vectors: as each channel by itself.
+  std::mt19937 random(5);
+  auto const channels = [&]<class T>(T, index_t c) {
+    index_t const h = 5, w = 4, oh = 9, ow = 11;
+    std::vector<T> p(static_cast<std::size_t>(h * w * c)), y(static_cast<std::size_t>(oh * ow * c)), each(y.size());
+    for (T& v : p) v = random() % 4 == 0 ? std::numeric_limits<T>::min() : static_cast<T>(random());
+    for (resize_options const o : {resize_options{}, {.align_corners = true}, {.half_pixel_centers = true}}) {
+      for (index_t k = 0; k < c; ++k)
+        resize_bilinear({p.data() + k, 1, h, w, 1, 0, w * c, c, 1}, tensor_view<T>{each.data() + k, 1, oh, ow, 1, 0, ow * c, c, 1}, o);
+      support::for_each_native_isa([&](isa i) {
+        INFO(name(i) << ", " << c);
+        std::fill(y.begin(), y.end(), T{});
+        resize_bilinear(nhwc<T const>(p.data(), 1, h, w, c), nhwc(y.data(), 1, oh, ow, c), o);
+        REQUIRE(y == each);
+      });
+    }
+  };
+  for (index_t const c : {15, 16, 17, 40, 64}) channels(std::int8_t{}, c), channels(std::uint8_t{}, c);
 }
 
 TEST_CASE("blocks of pixels become channels and come back", "[layers]") {

@@ -1,4 +1,5 @@
-// sums.hpp — sums of lines of codes in 32 bits, for reduce(): into one number, or into one a place.
+// sums.hpp — sums of lines of codes in 32 bits, for reduce(): into one number, or into one a place; and of four weighted lines, for
+// resize_bilinear(); and of products of codes, for depthwise_16x8().
 //
 // They wrap, as every order of additions does alike.
 #pragma once
@@ -65,6 +66,18 @@ void add_line_of_vectors(isa i, T const* codes, index_t n, bool places, std::int
   *sums = wrap32(std::int64_t{*sums} + sum);
 }
 #endif
+
+/// Of four pixels of n >= 16 codes: dst[i] = (sum of weights[k] * from[k][i]) / 2^20, ties away. @range |sums| below 2^30.
+template <class T>
+void blend_line_of_vectors(isa i, T const* const (&from)[4], std::int32_t const (&weights)[4], T* dst, index_t n) noexcept;
+#if QUERN_DETAIL_KERNELS_HERE
+template <class T>
+void blend_line_of_vectors(isa i, T const* const (&from)[4], std::int32_t const (&weights)[4], T* dst, index_t n) noexcept {
+  if (i >= isa::avx512bw) return avx512bw::blend_line(from, weights, dst, n);
+  if (i >= isa::avx2) return avx2::blend_line(from, weights, dst, n);
+  sse41::blend_line(from, weights, dst, n);
+}
+#endif
 #endif
 
 /// A line of `n` codes, `step` apart, into sums `sum_step` apart (0: all into one).
@@ -84,6 +97,21 @@ void add_line(isa i, T const* codes, index_t step, index_t n, std::int32_t* sums
       sums[k * sum_step] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[k * sum_step]) + static_cast<std::uint32_t>(static_cast<std::int32_t>(codes[k * step])));
   }
 }
+
+/// sums[i] += a[i] * b[i], modulo 2^32.
+#if QUERN_DETAIL_KERNELS_HERE
+QUERN_DETAIL_KERNEL_FUNCTION void add_product_line(isa i, std::int16_t const* a, std::int16_t const* b, std::int32_t* sums, index_t n) noexcept {
+#if QUERN_X86_64
+  if (i >= isa::avx512bw) return avx512bw::add_products(a, b, sums, n);
+  if (i >= isa::avx2) return avx2::add_products(a, b, sums, n);
+  if (i >= isa::sse41) return sse41::add_products(a, b, sums, n);
+#endif
+  static_cast<void>(i);
+  for (index_t k = 0; k < n; ++k) sums[k] = wrap32(std::int64_t{sums[k]} + std::int64_t{a[k]} * b[k]);
+}
+#else
+QUERN_DETAIL_KERNEL_FUNCTION void add_product_line(isa i, std::int16_t const* a, std::int16_t const* b, std::int32_t* sums, index_t n) noexcept;
+#endif
 
 }  // inline namespace QUERN_ABI
 }  // namespace detail

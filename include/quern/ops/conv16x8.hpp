@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../kernel/dot16.hpp"
+#include "../kernel/sums.hpp"
 #include "conv2d.hpp"
 
 namespace quern {
@@ -140,11 +141,25 @@ void depthwise_16x8(tensor_view<std::int16_t const> src, packed_conv16 const& p,
   if (src.size() > 0 && (src.data == nullptr || dst.data == nullptr || output.rescale == nullptr)) fail(errc::null, "depthwise_16x8: an operand is null.");
   detail::check_conv_overlap("depthwise_16x8", src, dst);
   index_t const outputs = p.filter.outputs, multiplier = outputs / src.c;
+  isa const chosen = active_isa(options.max_isa);
+  bool const short_sums = multiplier == 1 && w.taps() <= 511;  // of products of up to 2^22
   options.executor(src.n * w.h.out, [&](index_t row) {
     detail::scratch const memory(outputs * 8);
     auto* const acc = reinterpret_cast<std::int64_t*>(memory.data());
     index_t const b = row / w.h.out, y = row % w.h.out;
     for (index_t x = 0; x < w.w.out; ++x) {
+      if (short_sums) {
+        auto* const sums = reinterpret_cast<std::int32_t*>(memory.data());
+        for (index_t c = 0; c < outputs; ++c) sums[c] = 0;
+        for (index_t ky = 0; ky < w.h.kernel; ++ky)
+          for (index_t kx = 0; kx < w.w.kernel; ++kx) {
+            index_t const sy = w.h.at(y, ky), sx = w.w.at(x, kx);
+            if (sy < 0 || sy >= src.h || sx < 0 || sx >= src.w) continue;
+            detail::add_product_line(chosen, &src(b, sy, sx, 0), p.rows.data() + (ky * w.w.kernel + kx) * outputs, sums, outputs);
+          }
+        for (index_t c = 0; c < outputs; ++c) dst(b, y, x, c) = output(sums[c], c);
+        continue;
+      }
       for (index_t c = 0; c < outputs; ++c) acc[c] = 0;
       for (index_t ky = 0; ky < w.h.kernel; ++ky)
         for (index_t kx = 0; kx < w.w.kernel; ++kx) {

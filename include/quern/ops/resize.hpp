@@ -9,6 +9,8 @@
 #include "../core/geometry.hpp"
 #include "../core/math.hpp"
 #include "../core/saturate.hpp"
+#include "../cpu/detect.hpp"
+#include "../kernel/sums.hpp"
 
 QUERN_FP_BEGIN
 
@@ -79,8 +81,9 @@ void resize_nearest(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, r
 
 /// @types s8, u8, s16. @rounds once, half away from zero, from 20 fraction bits. @errors shape, null, overlap, argument.
 template <class T>
-void resize_bilinear(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o = {}) {
+void resize_bilinear(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, resize_options o = {}, isa max_isa = isa::best) {
   detail::check_resize("resize_bilinear", src, dst, o);
+  [[maybe_unused]] isa const on = active_isa(max_isa);
   for (index_t b = 0; b < dst.n; ++b)
     for (index_t y = 0; y < dst.h; ++y) {
       auto const py = detail::bilinear_at(y, src.h, dst.h, o);
@@ -94,6 +97,13 @@ void resize_bilinear(non_deduced<tensor_view<T const>> src, tensor_view<T> dst, 
         T const *s00 = &src(b, py.lower, px.lower, 0), *s10 = &src(b, py.upper, px.lower, 0);
         T const *s01 = &src(b, py.lower, px.upper, 0), *s11 = &src(b, py.upper, px.upper, 0);
         T* to = &dst(b, y, x, 0);
+#if QUERN_X86_64
+        if constexpr (sizeof(T) == 1)
+          if (on >= isa::sse41 && dst.c >= 16 && src.c_stride == 1 && dst.c_stride == 1) {
+            detail::blend_line_of_vectors<T>(on, {s00, s10, s01, s11}, {w00, w10, w01, w11}, to, dst.c);
+            continue;
+          }
+#endif
         for (index_t c = 0, from = 0; c < dst.c; ++c, from += src.c_stride, to += dst.c_stride) {
           wide const sum = s00[from] * w00 + s10[from] * w10 + s01[from] * w01 + s11[from] * w11;
           *to = saturate<T>((sum + (1 << 19) - (sum < 0)) >> 20);
