@@ -17,10 +17,10 @@ namespace quern::detail {
 inline namespace QUERN_ABI {
 
 #define QUERN_DETAIL_VECTORS(op)                                               \
-  template vector_kernels choose_vector_kernels<op, false, false>(isa);        \
-  template vector_kernels choose_vector_kernels<op, false, true>(isa);         \
-  template vector_kernels choose_vector_kernels<op, true, false>(isa);         \
-  template vector_kernels choose_vector_kernels<op, true, true>(isa);
+  template vector_kernels const& choose_vector_kernels<op, false, false>(isa);        \
+  template vector_kernels const& choose_vector_kernels<op, false, true>(isa);         \
+  template vector_kernels const& choose_vector_kernels<op, true, false>(isa);         \
+  template vector_kernels const& choose_vector_kernels<op, true, true>(isa);
 QUERN_DETAIL_VECTORS(vector_op::dot)
 QUERN_DETAIL_VECTORS(vector_op::squared_l2)
 template float_dots_kernel choose_float_dots<false>(isa);

@@ -104,10 +104,10 @@ QUERN_DETAIL_KERNEL_FUNCTION direct_tiles direct_for(kernel_set const& set) noex
   if (set.needs == isa::avx512_vnni && set.form == lhs_form::bytes) {
     using namespace avx512_vnni;
     static constexpr direct_tile tiles[] = {
-        {4, 1, &avx512_vnni::direct<dpbusd, 4, 1, 1>},   {8, 1, &avx512_vnni::direct<dpbusd, 8, 1, 1>},   {14, 1, &avx512_vnni::direct<dpbusd, 14, 1, 1>},
+        {4, 1, &avx512_vnni::direct<dpbusd, 4, 1, 1>},   {8, 1, &avx512_vnni::direct<dpbusd, 8, 1, 1>},   {14, 1, &avx512_vnni::direct<dpbusd_in_order, 14, 1, 1>},
         {4, 2, &avx512_vnni::direct<dpbusd, 4, 2, 2>},   {6, 2, &avx512_vnni::direct<dpbusd, 6, 2, 2>},   {7, 2, &avx512_vnni::direct<dpbusd, 7, 2, 2>, &avx512_vnni::direct_edges<dpbusd, 7, 2, 2>},
-        {8, 2, &avx512_vnni::direct<dpbusd, 8, 2, 2>},   {10, 2, &avx512_vnni::direct<dpbusd, 10, 2, 2>}, {12, 2, &avx512_vnni::direct<dpbusd, 12, 2, 2>, &avx512_vnni::direct_edges<dpbusd, 12, 2, 2>},
-        {14, 2, &avx512_vnni::direct<dpbusd, 14, 2, 2>, &avx512_vnni::direct_edges<dpbusd, 14, 2, 2>}};
+        {8, 2, &avx512_vnni::direct<dpbusd, 8, 2, 2>},   {10, 2, &avx512_vnni::direct<dpbusd_in_order, 10, 2, 2>}, {12, 2, &avx512_vnni::direct<dpbusd_in_order, 12, 2, 2>, &avx512_vnni::direct_edges<dpbusd_in_order, 12, 2, 2>},
+        {14, 2, &avx512_vnni::direct<dpbusd_in_order, 14, 2, 2>, &avx512_vnni::direct_edges<dpbusd_in_order, 14, 2, 2>}};
     return {tiles, sizeof(tiles) / sizeof(tiles[0])};
   }
   if (set.needs == isa::avx512bw && set.form == lhs_form::words) {

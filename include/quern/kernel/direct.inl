@@ -15,8 +15,7 @@ QUERN_INLINE_BODY void direct_step(vec (&c)[1][M][V], unsigned char const* const
 #pragma GCC unroll 16
   for (int r = First; r < Last; ++r) {
     auto const x = Dot::load_lhs(p[r / 4] + at + (r % 4 == 0 ? 0 : r % 4 == 1 ? row : r % 4 == 2 ? 2 * row : row3));
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) c[0][r][v] = Dot::dot(c[0][r][v], x, bs[v]);
+    add_products<Dot>(c[0][r], x, bs);
   }
 }
 

@@ -36,7 +36,7 @@ inline void tile(tile_job const& job) {
 
 inline void copy(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
   auto const* src = static_cast<unsigned char const*>(from.src);
-  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += from.to_stride) {
     auto* const dst = reinterpret_cast<std::int16_t*>(to);
     std::int32_t sum = 0;
     for (index_t i = 0; i < from.count; ++i) sum += dst[i] = one_word(src, i, from.kind);

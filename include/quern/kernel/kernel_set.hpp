@@ -77,9 +77,10 @@ struct lhs_rows {
   void const* src;
   index_t stride, rows, count;
   int kind;
+  index_t to_stride = lhs_stride;  ///< of the copy
 };
 
-/// Copies rows to dst (lhs_stride apart), zeros behind each up to `padded` codes. `sums`, unless null, gets the sum of each copied
+/// Copies rows to dst (to_stride apart), zeros behind each up to `padded` codes. `sums`, unless null, gets the sum of each copied
 /// row (of code + 128 where that is the form).
 using copy_function = void (*)(lhs_rows const& from, index_t padded, unsigned char* dst, std::int32_t* sums);
 

@@ -143,7 +143,12 @@ struct lhs_pointers {
     unsigned char const* const base = r < 4 ? a : r < 8 ? b : c;
     return r % 4 == 0 ? base : r % 4 == 1 ? base + stride : r % 4 == 2 ? base + 2 * stride : base + three;
   }
-  QUERN_INLINE void advance(int bytes) { a += bytes, b += bytes, c += bytes; }
+  QUERN_INLINE void advance(int bytes) {
+    a += bytes, b += bytes, c += bytes;
+#ifdef __clang__
+    asm("" : "+r"(stride), "+r"(three));  // or it keeps twelve pointers, most of them on the stack
+#endif
+  }
 };
 
 /// Destination rows into L2: 24 stores that miss would hold up the next tile's loads (128 x 3072 x 768 to int32: 13 %). L1 has no
@@ -153,6 +158,17 @@ QUERN_INLINE_BODY void fetch_rows(std::int32_t const* p, index_t ld, int columns
 #pragma GCC unroll 16
   for (int r = 0; r < M; ++r, p += ld)
     for (int c = 0; c < columns; c += 16) __builtin_prefetch(p + c, 1, 2);
+}
+
+/// One row's products with V vectors of columns.
+template <class Dot, int V>
+QUERN_INLINE_BODY void add_products(vec (&c)[V], vec x, typename Dot::rhs_type const (&b)[V]) {
+  if constexpr (requires { Dot::add_products(c, x, b); }) {
+    Dot::add_products(c, x, b);
+  } else {
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) c[v] = Dot::dot(c[v], x, b[v]);
+  }
 }
 
 /// M rows x N panels, V vectors of columns at a time, steps unrolled U times into S chains.
@@ -189,8 +205,7 @@ inline void tile(kernel::tile_job const& job) {
 #pragma GCC unroll 16
           for (int r = 0; r < M; ++r) {
             auto const x = Dot::load_lhs(lhs.row(r) + u * Dot::lhs_bytes);
-#pragma GCC unroll 16
-            for (int v = 0; v < V; ++v) c[u % S][r][v] = Dot::dot(c[u % S][r][v], x, bs[v]);
+            add_products<Dot>(c[u % S][r], x, bs);
           }
         }
         lhs.advance(U * Dot::lhs_bytes);

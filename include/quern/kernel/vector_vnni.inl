@@ -10,7 +10,7 @@
 // The squared distance is the square of a byte: d = |a - b| <= 255, and d^2 = d (d - 128) + 128 d.
 //
 // Vocabulary of the instruction set: step, bytes, load(p), load_last(p, left, whole), flip(x), dp(acc, unsigned, signed),
-// zero, one, add32, distance<Signed>(a, b), sum1, sum4, has_sum16 and sum16 where four queries make a tile.
+// zero, one, add32, sub32, times128, distance<Signed>(a, b), sum1, sum4, has_sum16 and sum16 where four queries make a tile.
 
 /// What the corpus byte becomes.
 template <bool QuerySigned, bool CorpusSigned>
@@ -55,15 +55,15 @@ std::int32_t correct(std::uint8_t const* query, index_t n) {
 template <bool QuerySigned, bool CorpusSigned>
 std::int32_t pair_dot(std::uint8_t const* a, std::uint8_t const* b, index_t n) {
   constexpr bool flipped = QuerySigned == CorpusSigned;
-  // Four chains of products hide the five cycles of vpdpbusd; the sum of the query rides along on two more.
-  bytes acc[4] = {zero(), zero(), zero(), zero()}, own[2] = {zero(), zero()};
+  // Four chains of products hide the five cycles of vpdpbusd; the sum of the query rides along on as many.
+  bytes acc[4] = {zero(), zero(), zero(), zero()}, own[4] = {zero(), zero(), zero(), zero()};
   index_t k = 0;
   for (; k + 4 * step <= n; k += 4 * step)
 #pragma GCC unroll 8
     for (int u = 0; u < 4; ++u) {
       bytes const q = load(a + k + u * step);
       acc[u] = products<QuerySigned>(acc[u], q, as_operand<QuerySigned, CorpusSigned>(load(b + k + u * step)));
-      if constexpr (flipped) own[u & 1] = sums<QuerySigned>(own[u & 1], q);
+      if constexpr (flipped) own[u] = sums<QuerySigned>(own[u], q);
     }
   for (; k + step <= n; k += step) {
     bytes const q = load(a + k);
@@ -75,10 +75,12 @@ std::int32_t pair_dot(std::uint8_t const* a, std::uint8_t const* b, index_t n) {
     acc[1] = products<QuerySigned>(acc[1], q, as_operand<QuerySigned, CorpusSigned>(load_last(b + k, n - k, n >= step)));
     if constexpr (flipped) own[1] = sums<QuerySigned>(own[1], q);
   }
-  auto const raw = static_cast<std::uint32_t>(sum1(add32(add32(acc[0], acc[1]), add32(acc[2], acc[3]))));
-  if constexpr (!flipped) return static_cast<std::int32_t>(raw);
-  auto const extra = static_cast<std::uint32_t>(sum1(add32(own[0], own[1]))) * 128u;
-  return static_cast<std::int32_t>(QuerySigned ? raw - extra : raw + extra);
+  bytes all = add32(add32(acc[0], acc[1]), add32(acc[2], acc[3]));
+  if constexpr (flipped) {
+    bytes const extra = times128(add32(add32(own[0], own[1]), add32(own[2], own[3])));
+    all = QuerySigned ? sub32(all, extra) : add32(all, extra);
+  }
+  return sum1(all);
 }
 
 template <int Q, bool QuerySigned, bool CorpusSigned>

@@ -212,6 +212,8 @@ QUERN_INLINE bytes dp(bytes acc, bytes u, bytes s) { return _mm256_dpbusd_avx_ep
 QUERN_INLINE bytes zero() { return _mm256_setzero_si256(); }
 QUERN_INLINE bytes one() { return _mm256_set1_epi8(1); }
 QUERN_INLINE bytes add32(bytes a, bytes b) { return _mm256_add_epi32(a, b); }
+QUERN_INLINE bytes sub32(bytes a, bytes b) { return _mm256_sub_epi32(a, b); }
+QUERN_INLINE bytes times128(bytes a) { return _mm256_slli_epi32(a, 7); }
 template <bool Signed>
 QUERN_INLINE bytes distance(bytes a, bytes b) {
   if constexpr (Signed)
@@ -355,6 +357,8 @@ QUERN_INLINE bytes dp(bytes acc, bytes u, bytes s) { return _mm512_dpbusd_epi32(
 QUERN_INLINE bytes zero() { return _mm512_setzero_si512(); }
 QUERN_INLINE bytes one() { return _mm512_set1_epi8(1); }
 QUERN_INLINE bytes add32(bytes a, bytes b) { return _mm512_add_epi32(a, b); }
+QUERN_INLINE bytes sub32(bytes a, bytes b) { return _mm512_sub_epi32(a, b); }
+QUERN_INLINE bytes times128(bytes a) { return _mm512_slli_epi32(a, 7); }
 template <bool Signed>
 QUERN_INLINE bytes distance(bytes a, bytes b) {
   if constexpr (Signed)
@@ -408,10 +412,10 @@ namespace quern {
 namespace detail {
 inline namespace QUERN_ABI {
 
-/// The best kernels under a cap.
+/// The best kernels under a cap: where they are, since a copy of them all takes longer than a dot product of 64 dimensions.
 template <vector_op Op, bool QuerySigned, bool CorpusSigned>
 #if QUERN_DETAIL_KERNELS_HERE
-vector_kernels choose_vector_kernels(isa cap) {
+vector_kernels const& choose_vector_kernels(isa cap) {
 #if QUERN_X86_64
   unsigned const allowed = allowed_isas(cap);
   if ((allowed & bit_of(isa::avx512_vnni)) != 0) return vectors_avx512_vnni::kernels<Op, QuerySigned, CorpusSigned>;
@@ -425,7 +429,7 @@ vector_kernels choose_vector_kernels(isa cap) {
   return vectors_portable::kernels<Op, QuerySigned, CorpusSigned>;
 }
 #else
-vector_kernels choose_vector_kernels(isa cap);
+vector_kernels const& choose_vector_kernels(isa cap);
 #endif
 
 /// The best float kernel under a cap.

@@ -170,7 +170,7 @@ namespace amx_int8 {
 inline void copy(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
   __m512i const flip = _mm512_set1_epi8(from.kind == 1 ? static_cast<char>(0x80) : 0), none = _mm512_setzero_si512();
   auto const* src = static_cast<unsigned char const*>(from.src);
-  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += from.to_stride) {
     __m512i sum = none;
     index_t i = 0;
     for (; i < from.count; i += 64) {

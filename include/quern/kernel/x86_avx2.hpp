@@ -69,6 +69,13 @@ struct words {
     __builtin_memcpy(&four, p, 8);
     return _mm256_set1_epi64x(four);
   }
+    /// Both products of a row, then both sums: 2 % faster than each product with its sum.
+  QUERN_INLINE static void add_products(vec (&c)[2], vec x, rhs_type const (&b)[2]) {
+    vec p = _mm256_madd_epi16(x, b[0]), q = _mm256_madd_epi16(x, b[1]);
+    asm volatile("" : "+x"(p), "+x"(q));
+    c[0] = add(c[0], p), c[1] = add(c[1], q);
+    asm volatile("" : "+x"(c[0]), "+x"(c[1]));
+  }
   QUERN_INLINE static vec dot(vec c, vec a, vec b) { return in_order(add(c, _mm256_madd_epi16(a, b))); }
   /// (0a 0b 1a 1b 2a 2b 3a 3b), (4a ... 7b) to 0 .. 7.
   QUERN_INLINE static vec folded(vec x, vec y) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(x, y), 0xd8); }
@@ -92,7 +99,7 @@ inline void copy_bytes(lhs_rows const& from, index_t padded, unsigned char* to, 
   unsigned char const flip = from.kind == 1 ? 0x80 : 0;
   __m256i const flips = _mm256_set1_epi8(static_cast<char>(flip)), none = _mm256_setzero_si256();
   auto const* src = static_cast<unsigned char const*>(from.src);
-  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += from.to_stride) {
     __m256i vector_sum = none;
     index_t i = 0;
     for (; i + 32 <= from.count; i += 32) {
@@ -107,29 +114,29 @@ inline void copy_bytes(lhs_rows const& from, index_t padded, unsigned char* to, 
   }
 }
 
-/// Any kind, widened.
+/// Any kind, widened. Sums in a second pass, since few products need them.
 inline void copy_words(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
-  __m256i const ones = _mm256_set1_epi16(1);
   auto const* src = static_cast<unsigned char const*>(from.src);
-  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += lhs_stride) {
+  index_t const count = from.count, whole = count / 16 * 16;
+  int const kind = from.kind;
+  for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += from.to_stride) {
     auto* const dst = reinterpret_cast<std::int16_t*>(to);
-    __m256i vector_sum = _mm256_setzero_si256();
     index_t i = 0;
-    for (; i + 16 <= from.count; i += 16) {
-      __m256i x;
-      if (from.kind == 2) {
-        x = load_bytes(src + 2 * i);
-      } else {
-        __m128i const bytes = _mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i));
-        x = from.kind == 1 ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
-      }
-      store_bytes(dst + i, x);
-      vector_sum = _mm256_add_epi32(vector_sum, _mm256_madd_epi16(x, ones));
-    }
-    std::int32_t sum = sum_of(vector_sum);
-    for (; i < from.count; ++i) sum += dst[i] = one_word(src, i, from.kind);
+    if (kind == 0)
+      for (; i < whole; i += 16) store_bytes(dst + i, _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i))));
+    else if (kind == 1)
+      for (; i < whole; i += 16) store_bytes(dst + i, _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<__m128i const*>(src + i))));
+    else
+      for (; i < whole; i += 16) store_bytes(dst + i, load_bytes(src + 2 * i));
+    for (; i < count; ++i) dst[i] = one_word(src, i, kind);
     for (; i < padded; ++i) dst[i] = 0;
-    if (sums != nullptr) sums[r] = sum;
+    if (sums != nullptr) {
+      __m256i vector_sum = _mm256_setzero_si256();
+      for (i = 0; i < whole; i += 16) vector_sum = _mm256_add_epi32(vector_sum, _mm256_madd_epi16(load_bytes(dst + i), _mm256_set1_epi16(1)));
+      std::int32_t sum = sum_of(vector_sum);
+      for (; i < count; ++i) sum += dst[i];
+      sums[r] = sum;
+    }
   }
 }
 

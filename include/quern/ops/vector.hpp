@@ -62,18 +62,26 @@ void check_set(char const* who, char const* what, matrix_view<B> m, index_t dime
 }
 
 template <vector_op Op, class A, class B>
-std::int64_t pair_sum(vector_view<A> a, vector_view<B> b, isa cap) {
+std::int64_t strided_sum(A const* a, index_t a_stride, B const* b, index_t b_stride, index_t n) noexcept {
   std::int64_t sum = 0;
-  if (a.contiguous() && b.contiguous()) {
-    auto const kernels = choose_vector_kernels<Op, std::is_signed_v<A>, std::is_signed_v<B>>(cap);
-    for (index_t k = 0; k < a.size; k += vector_block)
-      sum += kernels.pair(raw_bytes(a.data) + k, raw_bytes(b.data) + k, a.size - k < vector_block ? a.size - k : vector_block);
-  } else {
-    for (index_t i = 0; i < a.size; ++i) {
-      std::int64_t const x = a[i], y = b[i];
-      sum += Op == vector_op::dot ? x * y : (x - y) * (x - y);
-    }
+  for (index_t i = 0; i < n; ++i) {
+    std::int64_t const x = a[i * a_stride], y = b[i * b_stride];
+    sum += Op == vector_op::dot ? x * y : (x - y) * (x - y);
   }
+  return sum;
+}
+
+/// Inlined down to the kernel's call: views handed over on the stack would take longer than 256 dimensions, since they are stored in
+/// pieces and loaded whole.
+template <vector_op Op, class A, class B>
+QUERN_INLINE std::int64_t pair_sum(char const* who, vector_view<A> a, vector_view<B> b, isa cap) {
+  if (a.size != b.size || a.size < 0 || (a.size > 0 && (a.data == nullptr || b.data == nullptr))) check_pair(who, a, b);
+  if (!a.contiguous() || !b.contiguous()) return strided_sum<Op>(a.data, a.stride, b.data, b.stride, a.size);
+  auto const pair = choose_vector_kernels<Op, std::is_signed_v<A>, std::is_signed_v<B>>(cap).pair;
+  if (a.size <= vector_block) return pair(raw_bytes(a.data), raw_bytes(b.data), a.size);
+  std::int64_t sum = 0;
+  for (index_t k = 0; k < a.size; k += vector_block)
+    sum += pair(raw_bytes(a.data) + k, raw_bytes(b.data) + k, a.size - k < vector_block ? a.size - k : vector_block);
   return sum;
 }
 
@@ -106,7 +114,7 @@ void each_sum(char const* who, vector_view<A> query, matrix_view<B> vectors, vec
   if (query.size > most)
     fail(errc::depth, who, ": ", query.size, " dimensions, but int32 is exact for these types only up to ", most,
          "; compare pairs, whose sums are int64, or use scores().");
-  auto const kernels = choose_vector_kernels<Op, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
+  auto const& kernels = choose_vector_kernels<Op, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
   constexpr index_t strip = 64;
   options.executor((vectors.rows + strip - 1) / strip, [&](index_t task) {
     index_t const first = task * strip, rows = vectors.rows - first < strip ? vectors.rows - first : strip;
@@ -141,17 +149,15 @@ inline namespace QUERN_ABI {
 /// @shapes  two vectors of as many int8 or uint8 (in any combination), any stride.   @range  exact for every size.
 /// @rounds  nowhere.   @errors  shape, null.
 template <vector_code A, vector_code B>
-std::int64_t dot(vector_view<A> a, vector_view<B> b, vector_options const& options = {}) {
-  detail::check_pair("dot", a, b);
-  return detail::pair_sum<detail::vector_op::dot>(vector_view<A const>(a), vector_view<B const>(b), options.max_isa);
+QUERN_INLINE std::int64_t dot(vector_view<A> a, vector_view<B> b, vector_options const& options = {}) {
+  return detail::pair_sum<detail::vector_op::dot>("dot", vector_view<A const>(a), vector_view<B const>(b), options.max_isa);
 }
 
 /// Σ (a[i] − b[i])².   @shapes, range, rounds, errors  as dot; both of one type.
 template <vector_code A, vector_code B>
   requires std::same_as<std::remove_const_t<A>, std::remove_const_t<B>>
-std::int64_t squared_l2(vector_view<A> a, vector_view<B> b, vector_options const& options = {}) {
-  detail::check_pair("squared_l2", a, b);
-  return detail::pair_sum<detail::vector_op::squared_l2>(vector_view<A const>(a), vector_view<B const>(b), options.max_isa);
+QUERN_INLINE std::int64_t squared_l2(vector_view<A> a, vector_view<B> b, vector_options const& options = {}) {
+  return detail::pair_sum<detail::vector_op::squared_l2>("squared_l2", vector_view<A const>(a), vector_view<B const>(b), options.max_isa);
 }
 
 /// Σ a b / (sqrt(Σ a²) sqrt(Σ b²)); 0 where a vector is all zeros.

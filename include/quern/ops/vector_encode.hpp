@@ -63,7 +63,7 @@ template <class T>
 std::int64_t code_sum(vector_view<T> codes, isa cap) {
   std::int64_t sum = 0;
   if (codes.contiguous()) {
-    auto const kernels = choose_vector_kernels<vector_op::dot, std::is_signed_v<T>, std::is_signed_v<T>>(cap);
+    auto const& kernels = choose_vector_kernels<vector_op::dot, std::is_signed_v<T>, std::is_signed_v<T>>(cap);
     for (index_t k = 0; k < codes.size; k += vector_block)
       sum += kernels.sum(raw_bytes(codes.data) + k, codes.size - k < vector_block ? codes.size - k : vector_block);
   } else {
@@ -110,7 +110,7 @@ struct score_strip {
       e = set.encodings[i];
     } else {
       vector_view<T const> const codes{set.codes.data + i * set.codes.row_stride, set.codes.cols, 1};
-      if (s != similarity::dot) e.norm = pair_sum<vector_op::dot>(codes, codes, cap);
+      if (s != similarity::dot) e.norm = pair_sum<vector_op::dot>("search", codes, codes, cap);
       if (shifted) e.sum = code_sum(codes, cap);
     }
     return score_terms::of(e, set.dimensions());
@@ -247,7 +247,7 @@ void scores(similarity s, vector_view<A> query, vector_encoding const& encoding,
   if (!query.contiguous()) fail(errc::shape, "scores: the elements of the query are ", query.stride, " apart; they must be adjacent.");
   if (out.size != corpus.size()) fail(errc::shape, "scores: out has ", out.size, " elements, corpus ", corpus.size(), " vectors; they must be equal.");
   detail::check_vector("scores", "out", out);
-  auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
+  auto const& kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
   auto const terms = detail::score_terms::of(encoding, query.size);
   constexpr index_t strip = detail::score_strip::most;
   options.executor((corpus.size() + strip - 1) / strip, [&](index_t task) {

@@ -97,7 +97,7 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
   detail::check_set("search", "queries", queries.codes, queries.dimensions());
   detail::check_set("search", "corpus", corpus.codes, queries.dimensions());
   detail::check_neighbours(out, queries.size(), k);
-  auto const kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
+  auto const& kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
   index_t const n = queries.dimensions();
   constexpr index_t most_queries = 64, most_rows = detail::score_strip::most;
   // 16 KiB of vectors are half of the smallest first-level cache; queries are shared out evenly when there are threads.
