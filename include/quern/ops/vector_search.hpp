@@ -70,6 +70,36 @@ struct best_list {
   }
 };
 
+/// Offers the scores of a query with a strip whose `bounded` terms bound them: those of four vectors at a time that may be among the
+/// best. rows is a multiple of four.
+template <similarity S>
+void offer_scores(best_list& best, score_terms const& query, score_strip const& strip, bool bounded, std::int32_t const* raw, float* values,
+                  index_t first) noexcept {
+  index_t r = 0;
+  if (bounded && query.zero_point == 0 && best.capacity > 0) {
+    score_bound const bound = score_bound::of<S>(query, false);
+    for (; r < strip.rows; r += 4) {
+      if (best.size == best.capacity && is_finite(best.items[0].score) && !may_be_better<S>(bound, strip, raw, r, best.items[0].score)) continue;
+      scores_of<S>(query, strip, raw, values, r, r + 4);
+      best.offer(values + r, first + r, 4);
+    }
+    return;
+  }
+  scores_of<S>(query, strip, raw, values, 0, strip.rows);
+  best.offer(values, first, strip.rows);
+}
+
+/// What search() does for its similarity.
+struct offers {
+  bool (*bound)(score_strip& strip) noexcept;
+  void (*offer)(best_list& best, score_terms const& query, score_strip const& strip, bool bounded, std::int32_t const* raw, float* values,
+                index_t first) noexcept;
+  template <similarity S>
+  static offers of() noexcept {
+    return {&bound_strip<S>, &offer_scores<S>};
+  }
+};
+
 inline void check_neighbours(matrix_view<neighbour> out, index_t queries, index_t k) {
   if (k < 0) fail(errc::argument, "search: k is ", k, "; it must not be negative.");
   if (out.rows != queries || out.cols != k)
@@ -98,6 +128,9 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
   detail::check_set("search", "corpus", corpus.codes, queries.dimensions());
   detail::check_neighbours(out, queries.size(), k);
   auto const& kernels = detail::choose_vector_kernels<detail::vector_op::dot, std::is_signed_v<A>, std::is_signed_v<B>>(options.max_isa);
+  auto const offers = s == similarity::dot      ? detail::offers::of<similarity::dot>()
+                      : s == similarity::cosine ? detail::offers::of<similarity::cosine>()
+                                                : detail::offers::of<similarity::squared_l2>();
   index_t const n = queries.dimensions();
   constexpr index_t most_queries = 64, most_rows = detail::score_strip::most;
   // 16 KiB of vectors are half of the smallest first-level cache; queries are shared out evenly when there are threads.
@@ -123,15 +156,13 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
       index_t const rows = corpus.size() - first < strip ? corpus.size() - first : strip;
       std::uint8_t const* const codes = detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride;
       vectors.fill(s, corpus, first, rows, queries.encodings != nullptr, kernels.target);
+      bool const bounded = offers.bound(vectors);
       index_t i = 0;
       for (; short_enough && rows % detail::vector_rows == 0 && i + kernels.queries <= count; i += kernels.queries) {
         for (index_t r = 0; r < rows; r += detail::vector_rows)
           kernels.tile(query + i * queries.codes.row_stride, queries.codes.row_stride, codes + r * corpus.codes.row_stride,
                        corpus.codes.row_stride, n, corrections + i, tile + r, most_rows);
-        for (int t = 0; t < kernels.queries; ++t) {
-          detail::scores_of(s, terms[i + t], vectors, tile + t * most_rows, values);
-          best[i + t].offer(values, first, rows);
-        }
+        for (int t = 0; t < kernels.queries; ++t) offers.offer(best[i + t], terms[i + t], vectors, bounded, tile + t * most_rows, values, first);
       }
       for (; i < count; ++i) {
         detail::row_sums(kernels, query + i * queries.codes.row_stride, n, codes, corpus.codes.row_stride, rows, sums);
