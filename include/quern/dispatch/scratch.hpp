@@ -31,18 +31,19 @@ inline thread_local kept_blocks kept;
 class scratch {
  public:
   explicit scratch(index_t bytes) {
+    kept_blocks& mine = kept;  // GCC asks for it by a call
     int best = -1;  // the smallest that suffices, else the largest
     for (int i = 0; i < kept_blocks::count; ++i) {
-      if (kept.data[i] == nullptr) continue;
-      if (best < 0 || (kept.bytes[best] < bytes ? kept.bytes[i] > kept.bytes[best]
-                                                : kept.bytes[i] >= bytes && kept.bytes[i] < kept.bytes[best]))
+      if (mine.data[i] == nullptr) continue;
+      if (best < 0 || (mine.bytes[best] < bytes ? mine.bytes[i] > mine.bytes[best]
+                                                : mine.bytes[i] >= bytes && mine.bytes[i] < mine.bytes[best]))
         best = i;
     }
     if (best >= 0) {
-      data_ = kept.data[best];
-      bytes_ = kept.bytes[best];
-      kept.data[best] = nullptr;
-      kept.bytes[best] = 0;
+      data_ = mine.data[best];
+      bytes_ = mine.bytes[best];
+      mine.data[best] = nullptr;
+      mine.bytes[best] = 0;
     }
     if (bytes_ < bytes) {
       kept_blocks::free(data_);
@@ -54,10 +55,11 @@ class scratch {
   scratch(scratch const&) = delete;
   scratch& operator=(scratch const&) = delete;
   ~scratch() {
+    kept_blocks& mine = kept;
     for (int i = 0; i < kept_blocks::count && data_ != nullptr; ++i)
-      if (kept.data[i] == nullptr) {
-        kept.data[i] = data_;
-        kept.bytes[i] = bytes_;
+      if (mine.data[i] == nullptr) {
+        mine.data[i] = data_;
+        mine.bytes[i] = bytes_;
         data_ = nullptr;
       }
     kept_blocks::free(data_);

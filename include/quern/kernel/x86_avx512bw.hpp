@@ -94,28 +94,26 @@ QUERN_INLINE std::int32_t sum_of(__m512i x) {
   return _mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1)));
 }
 
-/// u8 as it is, s8 + 128.
+/// u8 as it is, s8 + 128. Sums in a second pass, since few products need them.
 inline void copy_bytes(lhs_rows const& from, index_t padded, unsigned char* to, std::int32_t* sums) {
-  __m512i const flip = _mm512_set1_epi8(from.kind == 1 ? static_cast<char>(0x80) : 0), none = _mm512_setzero_si512();
-  index_t const whole = from.count / 64 * 64;
-  __mmask64 const rest = whole < from.count ? ~0ull >> (64 - (from.count - whole)) : 0;
+  index_t const count = from.count, whole = count / 64 * 64;
+  __mmask64 const rest = whole < count ? ~0ull >> (64 - (count - whole)) : 0;
+  __m512i const none = _mm512_setzero_si512(), flip = _mm512_set1_epi8(from.kind == 1 ? static_cast<char>(0x80) : 0);
+  __m512i const flip_rest = _mm512_maskz_mov_epi8(rest, flip);
   auto const* src = static_cast<unsigned char const*>(from.src);
   for (index_t r = 0; r < from.rows; ++r, src += from.stride, to += from.to_stride) {
-    __m512i sum = none;
     index_t i = 0;
-    for (; i < whole; i += 64) {
-      __m512i const x = _mm512_xor_si512(_mm512_loadu_si512(src + i), flip);
-      _mm512_storeu_si512(to + i, x);
-      sum = _mm512_add_epi64(sum, _mm512_sad_epu8(x, none));
-    }
+    for (; i < whole; i += 64) _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(src + i), flip));
     if (rest != 0) {
-      __m512i const x = _mm512_maskz_mov_epi8(rest, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, src + i), flip));
-      _mm512_storeu_si512(to + i, x);
-      sum = _mm512_add_epi64(sum, _mm512_sad_epu8(x, none));
+      _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, src + i), flip_rest));
       i += 64;
     }
     for (; i < padded; i += 64) _mm512_storeu_si512(to + i, none);
-    if (sums != nullptr) sums[r] = sum_of(sum);
+    if (sums != nullptr) {
+      __m512i sum = none;
+      for (i = 0; i < count; i += 64) sum = _mm512_add_epi64(sum, _mm512_sad_epu8(_mm512_loadu_si512(to + i), none));
+      sums[r] = sum_of(sum);
+    }
   }
 }
 
