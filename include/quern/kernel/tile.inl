@@ -47,7 +47,21 @@ QUERN_INLINE_BODY void start(vec (&c)[S][M][V], int pass, kernel::tile_job const
 
 /// Whether tiles can store the first columns of a row only. One pass a tile then.
 template <class Dot>
-inline constexpr bool stores_first = requires { Dot::store_first(static_cast<std::int32_t*>(nullptr), zero(), 1); };
+inline constexpr bool stores_first = requires { Dot::first(1); };
+/// Which columns of W vectors those are, asked for once a tile: after each store a compiler would look at job.live again.
+template <class Dot, int W>
+struct first_columns {
+  decltype(Dot::first(1)) of[W];
+  QUERN_INLINE explicit first_columns(int live) {
+#pragma GCC unroll 4
+    for (int w = 0; w < W; ++w) of[w] = Dot::first(live - w * 16);
+  }
+};
+template <class Dot, int W>
+  requires(!stores_first<Dot>)
+struct first_columns<Dot, W> {
+  QUERN_INLINE explicit first_columns(int) {}
+};
 
 /// Four vectors at a time become the `lanes` columns of up to four rows.
 template <class Dot, int W, bool Masked, int M, int V>
@@ -59,6 +73,7 @@ QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job
 #pragma GCC unroll 4
   for (int w = 0; w < W; ++w) scale[w] = simd::load(at.scales + column + w * simd::lanes);
   unsigned char* dst = at.dst + column;
+  [[maybe_unused]] first_columns<Dot, W> const those(job.live);
 #pragma GCC unroll 16
   for (int g = 0; g < M * W; g += 4) {
     simd::i32s q[4];
@@ -76,10 +91,10 @@ QUERN_INLINE_BODY void store_scaled(vec (&x)[M][V], int column, kernel::tile_job
       out = simd::bit_xor(out, simd::broadcast_byte(s.flip));
     }
     if constexpr (Masked) {
-      Dot::template store_first<0>(to[0], out, job.live - g % W * 16);
-      if (g + 1 < M * W) Dot::template store_first<1>(to[1], out, job.live - (g + 1) % W * 16);
-      if (g + 2 < M * W) Dot::template store_first<2>(to[2], out, job.live - (g + 2) % W * 16);
-      if (g + 3 < M * W) Dot::template store_first<3>(to[3], out, job.live - (g + 3) % W * 16);
+      Dot::template store_first<0>(to[0], out, those.of[g % W]);
+      if (g + 1 < M * W) Dot::template store_first<1>(to[1], out, those.of[(g + 1) % W]);
+      if (g + 2 < M * W) Dot::template store_first<2>(to[2], out, those.of[(g + 2) % W]);
+      if (g + 3 < M * W) Dot::template store_first<3>(to[3], out, those.of[(g + 3) % W]);
     } else if constexpr (W % 2 == 0) {
       simd::store_half<0>(to[0], out);
       if (g + 2 < M * W) simd::store_half<1>(to[2], out);
@@ -116,19 +131,21 @@ QUERN_INLINE_BODY void finish(vec (&c)[S][M][V], int pass, kernel::tile_job cons
     return store_scaled<Dot, W, false>(c[0], column, job, at);
   }
   std::int32_t* acc = at.acc + column;
+  index_t const ld = job.ld;
   if constexpr (stores_first<Dot>)
     if (job.live != 0) {
+      first_columns<Dot, W> const those(job.live);
 #pragma GCC unroll 16
-      for (int r = 0; r < M; ++r, acc += job.ld)
+      for (int r = 0; r < M; ++r, acc += ld)
 #pragma GCC unroll 16
-        for (int w = 0; w < W; ++w) Dot::store_first(acc + w * simd::lanes, c[0][r][w], job.live - w * 16);
+        for (int w = 0; w < W; ++w) Dot::store_first(acc + w * simd::lanes, c[0][r][w], those.of[w]);
       return;
     }
 #pragma GCC unroll 16
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 16
     for (int w = 0; w < W; ++w) store(acc + w * simd::lanes, c[0][r][w]);
-    acc += job.ld;
+    acc += ld;
   }
 }
 

@@ -29,10 +29,10 @@ struct dpbusd : avx512bw::chain {
   QUERN_INLINE static vec dot(vec c, vec a, vec b) { return _mm512_dpbusd_epi32(c, a, b); }
   /// The first `live` of 16, at most all and at least none.
   QUERN_INLINE static __mmask16 first(int live) { return static_cast<__mmask16>(live >= 16 ? 0xffff : live <= 0 ? 0 : (1 << live) - 1); }
-  QUERN_INLINE static void store_first(std::int32_t* p, vec x, int live) { _mm512_mask_storeu_epi32(p, first(live), x); }
+  QUERN_INLINE static void store_first(std::int32_t* p, vec x, __mmask16 those) { _mm512_mask_storeu_epi32(p, those, x); }
   template <int Quarter>
-  QUERN_INLINE static void store_first(unsigned char* p, simd::bytes const& x, int live) {
-    _mm_mask_storeu_epi8(p, first(live), _mm512_maskz_extracti32x4_epi32(0xf, x.v, Quarter));
+  QUERN_INLINE static void store_first(unsigned char* p, simd::bytes const& x, __mmask16 those) {
+    _mm_mask_storeu_epi8(p, those, _mm512_maskz_extracti32x4_epi32(0xf, x.v, Quarter));
   }
 };
 
