@@ -32,9 +32,12 @@ def git(*arguments):
 def run(binary, pattern, seconds):
     """Runs the cases that match, with a line of progress, and returns Google Benchmark's JSON."""
     # Google Benchmark appends /iterations:1/manual_time to the names that it filters.
+    wanted = re.compile(pattern)
     pattern = "^peak/|" + pattern.replace("$", "(/iterations|$)")
     listed = subprocess.run([binary, "--benchmark_list_tests=true", f"--benchmark_filter={pattern}"],
                             capture_output=True, text=True, check=True).stdout.split("\n")
+    if not any("/" in line and (wanted.search(line) or not line.startswith("peak/")) for line in listed):
+        sys.exit("no case matches this --filter; quern_bench --benchmark_list_tests prints their names")
     total = sum(1 for line in listed if "/" in line)
     # A case takes its samples, and as long again to make its operands and to check its results.
     print(f"{total} cases, about {max(1, round(total * 2 * seconds / 60))} min", file=sys.stderr, flush=True)
@@ -346,13 +349,29 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.2, help="of samples for each case")
     parser.add_argument("--read", help="print the tables of this JSON instead of running")
     parser.add_argument("--from", dest="start", default=".", help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # the arguments only: scripts/bench, before it builds
     arguments = parser.parse_args()
     if arguments.all:
         arguments.filter = "."
+    try:
+        re.compile(arguments.filter)
+    except re.error as wrong:
+        parser.error(f"--filter {arguments.filter} is no regular expression: {wrong}")
+    if not arguments.seconds > 0:
+        parser.error(f"--seconds is {arguments.seconds:g}; it must be above 0")
+    for path in (arguments.json, arguments.svg):
+        if path and not os.path.isdir(os.path.dirname(os.path.join(arguments.start, path)) or "."):
+            parser.error(f"{path}: there is no such folder")
+    if arguments.check:
+        return
 
     if arguments.read:
-        with open(arguments.read) as file:
-            result = json.load(file)
+        try:
+            with open(arguments.read) as file:
+                result = json.load(file)
+            result["context"], result["benchmarks"]
+        except (OSError, ValueError, KeyError, TypeError) as wrong:
+            parser.error(f"{arguments.read} is not what --json wrote: {wrong}")
         json_path = arguments.read
     elif arguments.binary:
         json_path = os.path.join(arguments.start, arguments.json) if arguments.json else \

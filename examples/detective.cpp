@@ -31,17 +31,22 @@ std::vector<std::string> fields_of(std::string const& line) {
   return fields;
 }
 
+// Line 0 is the command line.
+bad_input wrong(std::string const& text, int line, std::string const& column, char const* wanted) {
+  return {(line > 0 ? "line " + std::to_string(line) + ": " : "") + column + " is '" + text + "', which is no " + wanted};
+}
+
 double number(std::string const& text, int line, std::string const& column) {
   char* end = nullptr;
   double const x = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0') throw bad_input{"line " + std::to_string(line) + ": " + column + " is '" + text + "', which is no number"};
+  if (text.empty() || *end != '\0') throw wrong(text, line, column, "number");
   return x;
 }
 
 std::int32_t integer(std::string const& text, int line, std::string const& column) {
   double const x = number(text, line, column);
   if (!(x >= -2147483648.0 && x <= 2147483647.0) || x != static_cast<double>(static_cast<std::int32_t>(x)))
-    throw bad_input{"line " + std::to_string(line) + ": " + column + " is '" + text + "', which is no 32-bit integer"};
+    throw wrong(text, line, column, "32-bit integer");
   return static_cast<std::int32_t>(x);
 }
 
@@ -52,9 +57,9 @@ std::vector<quern::trace_sample> read_trace(char const* path) {
   std::vector<quern::trace_sample> trace;
   int number_of_line = 0;
   for (std::string line; std::getline(in, line);) {
-    ++number_of_line;
+    if (++number_of_line == 1 && line.rfind("\xef\xbb\xbf", 0) == 0) line.erase(0, 3);  // Excel's byte order mark
     auto const fields = fields_of(line);
-    if (fields.empty() || fields[0].empty() || fields[0][0] == '#') continue;
+    if (line.find_first_not_of(" \t\r") == std::string::npos || (!fields[0].empty() && fields[0][0] == '#')) continue;
     if (columns.empty()) {
       columns = fields;
       auto const has = [&](char const* name) {
@@ -130,8 +135,14 @@ int main(int argc, char** argv) {
         max = integer(argv[i + 2], 0, "--range");
         i += 2;
       } else if (argv[i][0] == '-' || path != nullptr) {
-        std::printf("usage: detective [TRACE.csv] [--range MIN MAX]\n");
-        return argv[i][0] == '-' && argv[i][1] == '-' && std::strcmp(argv[i], "--help") == 0 ? 0 : 2;
+        bool const help = std::strcmp(argv[i], "--help") == 0 || std::strcmp(argv[i], "-h") == 0;
+        if (!help) std::fprintf(stderr, "detective: %s %s\n", argv[i], std::strcmp(argv[i], "--range") == 0 ? "needs two values" : argv[i][0] == '-' ? "is no option" : "is a second trace; one at a time");
+        std::fprintf(help ? stdout : stderr,
+                     "usage: detective [TRACE.csv] [--range MIN MAX]\n\n"
+                     "Tells which framework's arithmetic explains a trace of accumulators and codes; without one, shows how on a made-up trace.\n"
+                     "TRACE.csv names its columns in its first line, in any order: accumulator, zero_point (0 without it), output, and scale or\n"
+                     "multiplier and shift. --range: the clamp of the outputs (-128 127).\n");
+        return help ? 0 : 2;
       } else {
         path = argv[i];
       }

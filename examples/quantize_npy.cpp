@@ -33,7 +33,7 @@ char const* const usage = R"(quantize_npy: quantize the floats of .npy files.
   --code s8|u8|s4|u4      what to store (s8). u8 and u4 take a zero point, s8 and s4 none
   --scale float|pow2      any scale, or powers of two only (float)
   --per tensor|channel|group:N
-                          values that share a scale (channel): all, the first axis' index, N neighbours of a row
+                          values that share a scale (channel): all, the first axis' index (of a vector: all), N neighbours of a row
   --method M              how the range is chosen (auto):
       min_max exact_grid mse lp l2_search percentile aciq_laplace aciq_gaussian entropy
                           from the values' histogram; auto takes the best of them for each scale
@@ -52,7 +52,7 @@ Exit status: 0, or 1 with a sentence on stderr when an input is refused.
 struct array {
   std::vector<index_t> shape;
   std::vector<float> values;   // row-major
-  index_t rows() const { return shape.empty() ? 1 : shape[0]; }
+  index_t rows() const { return shape.size() < 2 ? 1 : shape[0]; }  // a vector is one row: a scale for each of its numbers would be no gain
   index_t cols() const { return rows() == 0 ? 0 : static_cast<index_t>(values.size()) / rows(); }
 };
 
@@ -71,6 +71,8 @@ std::string entry(std::string const& header, std::string const& key, std::string
 array read_npy(std::string const& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) stop(file + ": cannot be opened for reading.");
+  in.peek();  // a folder opens, but cannot be read
+  if (in.bad()) stop(file + ": cannot be read; is it a folder?");
   std::string const bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (bytes.size() < 10 || bytes.compare(0, 6, "\x93NUMPY") != 0) stop(file + ": does not begin like a .npy file.");
   auto const byte = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(bytes[i])); };
@@ -126,10 +128,26 @@ void write_file(std::string const& file, std::string const& bytes) {
   if (!out.flush()) stop(file + ": cannot be written.");
 }
 
+/// As a JSON string has it.
+std::string quoted(std::string const& text) {
+  std::string s = "\"";
+  for (char ch : text) {
+    char code[8];
+    if (static_cast<unsigned char>(ch) < 32) {
+      std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(ch));
+      s += code;
+      continue;
+    }
+    if (ch == '"' || ch == '\\') s += '\\';
+    s += ch;
+  }
+  return s + '"';
+}
+
 std::string shape_text(array const& a) {
   std::string s = "(";
   for (index_t n : a.shape) s += std::to_string(n) + ", ";
-  if (a.shape.size() > 1) s.resize(s.size() - 2);
+  if (!a.shape.empty()) s.resize(s.size() - (a.shape.size() > 1 ? 2 : 1));  // (6, 10), (60,), ()
   return s + ")";
 }
 
@@ -330,6 +348,12 @@ void report_and_write(std::string const& file, array const& a, outcome const& o,
   for (char& ch : name)
     if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9'))) ch = '_';
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) name = "_" + name;
+  for (char const* taken : {"alignas", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "concept", "const", "continue", "default", "delete", "do", "double",
+                            "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable",
+                            "namespace", "new", "operator", "private", "protected", "public", "register", "requires", "return", "short", "signed", "sizeof",
+                            "static", "std", "struct", "switch", "template", "this", "throw", "true", "try", "typedef", "typename", "union", "unsigned", "using",
+                            "virtual", "void", "volatile", "while", "and", "or", "not", "xor"})
+    if (name == taken) name += '_';
   bool const integral = [&] {
     for (float z : o.zeros)
       if (z != trunc_of(z)) return false;
@@ -339,7 +363,7 @@ void report_and_write(std::string const& file, array const& a, outcome const& o,
 
   write_codes(base + ".codes.npy", a, o.codes, opt.code[0] == 's');
   std::ostringstream json;
-  json << "{\n  \"source\": \"" << stem << ".npy\",\n  \"shape\": [";
+  json << "{\n  \"source\": " << quoted(stem + ".npy") << ",\n  \"shape\": [";
   for (std::size_t i = 0; i < a.shape.size(); ++i) json << (i ? ", " : "") << a.shape[i];
   json << "],\n  \"code\": \"" << opt.code << "\",\n  \"per\": \"" << opt.per << "\",\n  \"method\": \"" << opt.method << "\",\n  \"real\": \"scale * (code - zero_point)\",\n"
        << "  \"sqnr_db\": " << (is_finite(c.sqnr_db()) ? std::to_string(c.sqnr_db()) : "null") << ",\n  \"scales\": [" << listed(o.scales, "%.9g") << "],\n  \"zero_points\": ["

@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
@@ -157,11 +158,24 @@ std::uint64_t hash(result const& r) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  auto const argument = [&](int i, index_t otherwise) { return argc > i ? static_cast<index_t>(std::atol(argv[i])) : otherwise; };
-  index_t const vectors = argument(1, 20000), dimensions = argument(2, 256), queries = argument(3, 512);
-  if (vectors < best || dimensions < 1 || queries < 1) {
-    std::fprintf(stderr, "usage: vector_search [vectors >= 10] [dimensions] [queries]\n");
-    return 1;
+  index_t numbers[3] = {20000, 256, 512};
+  bool const help = argc > 1 && (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0);
+  bool understood = argc <= 4 && !help;
+  for (int i = 1; i < argc && understood; ++i) {
+    char* end = nullptr;
+    numbers[i - 1] = std::strtol(argv[i], &end, 10);
+    understood = *argv[i] != '\0' && *end == '\0' && numbers[i - 1] >= (i == 1 ? best : 1) && numbers[i - 1] <= 100000000;
+    if (!understood) std::fprintf(stderr, "vector_search: '%s' is no number from %d to 100000000\n", argv[i], i == 1 ? 10 : 1);
+  }
+  index_t const vectors = numbers[0], dimensions = numbers[1], queries = numbers[2];
+  if (understood && vectors * dimensions > index_t{1} << 31) {
+    std::fprintf(stderr, "vector_search: %td vectors of %td dimensions are more than this example holds in memory (2^31 numbers)\n", vectors, dimensions);
+    return 2;
+  }
+  if (!understood) {
+    std::fprintf(help ? stdout : stderr, "usage: vector_search [vectors (20000)] [dimensions (256)] [queries (512)]\n\n"
+                                         "Recall, speed and bytes of float, int8, int4 and rescored search for the ten nearest vectors.\n");
+    return help ? 0 : 2;
   }
   data const d = make_data(vectors, dimensions, queries);
   std::printf("%td vectors of %td dimensions, %td queries, cosine, one core, %s\n\n", vectors, dimensions, queries, name(active_isa()));

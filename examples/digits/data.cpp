@@ -73,22 +73,24 @@ dataset read_csv(std::string const& path, float& brightest) {
     auto const refuse = [&](std::string const& why) -> std::runtime_error {
       return std::runtime_error(path + ", line " + std::to_string(number) + ": " + why);
     };
+    if (number == 1 && line.rfind("\xef\xbb\xbf", 0) == 0) line.erase(0, 3);  // Excel's byte order mark
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     values.clear();
-    bool is_number = true;
+    bool is_number = true, last_is_number = true;
     for (char const* at = line.c_str();;) {
       char* end = nullptr;
       double const v = std::strtod(at, &end);
       while (*end == ' ' || *end == '\t' || *end == '\r') ++end;
-      is_number = is_number && end != at && (*end == ',' || *end == '\0') && std::isfinite(v);
+      last_is_number = end != at && (*end == ',' || *end == '\0');
+      is_number = is_number && last_is_number && std::abs(v) <= 1e30;  // within float, also squared sums of their ratios
       values.push_back(v);
       end += std::strcspn(end, ",");
       if (*end == '\0') break;
       at = end + 1;
     }
     if (!is_number) {
-      if (d.size() == 0 && number == 1) continue;  // a header
-      throw refuse("every field must be a finite number");
+      if (number == 1 && !last_is_number) continue;  // a header: it names the label
+      throw refuse("every field must be a number, of magnitude 1e30 at most");
     }
     int const pixels = static_cast<int>(values.size()) - 1;
     int const side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max(pixels, 0)))));

@@ -46,6 +46,8 @@ arguments parse(int argc, char** argv) {
       (a.model.empty() ? a.model : a.inputs.emplace_back()) = word;
       continue;
     }
+    if (word != "--rounding" && word != "--isa" && word != "--threads" && word != "--repeat" && word != "--dump" && word != "--pixels")
+      throw failure("there is no option " + word + ".");
     if (i + 1 >= argc) throw failure(word + " needs a value.");
     std::string const value = argv[++i];
     auto const number = [&] {
@@ -67,11 +69,9 @@ arguments parse(int argc, char** argv) {
       a.repeat = number();
     } else if (word == "--dump") {
       a.dump = value;
-    } else if (word == "--pixels") {
+    } else {
       if (value != "raw" && value != "centred") throw failure("--pixels takes raw or centred, not " + value + ".");
       a.pixel = value == "raw" ? pixels::raw : pixels::centred;
-    } else {
-      throw failure("there is no option " + word + ".");
     }
   }
   if (a.model.empty()) throw failure("no model was given.");

@@ -491,6 +491,10 @@ TEST_CASE("mistakes are told before anything is written", "[conv]") {
   CHECK(code_of([&] { pack_conv(nhwc(static_cast<std::int8_t const*>(w.data()), 0, 3, 3, 4)); }) == errc::shape);
   CHECK(code_of([&] { conv2d(nchw(static_cast<std::int8_t const*>(x.data()), 1, 4, 6, 6), packed, dst); }) == errc::shape);
   CHECK(code_of([&] { conv2d(src, packed, nhwc(x.data(), 1, 6, 6, 8)); }) == errc::overlap);
+  // Upside down: the first row is the last in memory, and what lies before `data` counts.
+  auto upside_down = src;
+  upside_down.data += (upside_down.h - 1) * upside_down.h_stride, upside_down.h_stride = -upside_down.h_stride;
+  CHECK(code_of([&] { conv2d(upside_down, packed, nhwc(x.data(), 1, 6, 6, 8)); }) == errc::overlap);
   std::vector<std::int32_t> bias(7);
   CHECK(code_of([&] { conv2d(src, packed, dst, epilogue<>{.bias = view(bias.data(), 7)}); }) == errc::shape);
   // One product deeper than int32 holds: a policy of 32 bits would take the sum modulo 2^32, one of 64 takes it as it is.

@@ -52,6 +52,27 @@ TEST_CASE("packing: sizes beyond what a layout can say, no memory", "[errors][pa
   refuses(errc::shape, "packed weights hold at most 2^40", [&] { packed_size<std::int8_t>(1 << 20, index_t{1} << 40); });
   refuses(errc::null, "load_packed_copy: memory is null", [&] { load_packed_copy<std::int8_t>(nullptr, 10); });
   refuses(errc::shape, "sizes must not be negative", [&] { pack(row_major(w, -2, 2)); });
+  // A group longer than k is one group, however long: sizes must not wrap.
+  index_t const longest = 9223372036854775804;
+  CHECK(packed_size<std::int8_t>(2, 2, {longest}) == packed_size<std::int8_t>(2, 2, {4}));
+  auto const one = pack(row_major(w, 2, 2), {longest});
+  CHECK(one.groups() == 1);
+  CHECK(load_packed_copy<std::int8_t>(one.bytes(), one.size()).group() == longest);
+  float const reals[4] = {1, 2, 3, 4};
+  CHECK(quantize_linear_weights(row_major(reals, 2, 2), {}, {longest}).scales.size() == 2);
+}
+
+TEST_CASE("strides that no memory has are an overlap or not, but no overflow", "[errors][core]") {
+  std::uint8_t x[8] = {};
+  std::int8_t w[4] = {};
+  std::int32_t y[8] = {};
+  float r[8] = {};
+  index_t const far = 9223372036854775807;
+  auto const packed = pack(row_major(w, 2, 2));
+  for (index_t const stride : {far, -far, far / 2}) {  // the sanitizers watch; that either mistake is told is enough
+    CHECK_THROWS_AS(gemm(matrix_view<std::uint8_t const>{x, 3, 2, stride, 1}, packed, matrix_view<std::int32_t>{y + 2, 3, 2, -stride, 1}, epilogue<>{.lhs_zero_point = 999}), error);
+    CHECK_THROWS_AS(quantize(vector_view<float const>{r, 4, stride}, params<asymmetric<u8>>{.scale = -1.0f}, vector_view<std::uint8_t>{x, 4, -stride}), error);
+  }
 }
 
 TEST_CASE("linear: every operand's shape and memory", "[errors][linear]") {

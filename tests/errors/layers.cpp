@@ -37,6 +37,14 @@ TEST_CASE("windows: kernels, strides, padding and sizes that make none", "[error
   refuses(errc::argument, "it must not be negative", [] { (void)spreading_axis("op", "width", 5, 1, 1, 1, padding_rule::given, 0, -1, 0); });
   refuses(errc::shape, "the output has 99 positions", [] { (void)spreading_axis("op", "width", 5, 1, 1, 1, padding_rule::given, 0, 0, 99); });
   refuses(errc::shape, "the output has 99 positions", [] { (void)spreading_axis("op", "width", 5, 1, 1, 1, padding_rule::same, 0, 0, 99); });
+  index_t const far = index_t{1} << 62;  // their products would leave index_t
+  for (index_t const stride : {far, index_t{1}})
+    for (index_t const padding : {far, index_t{0}}) {
+      index_t const dilation = stride + padding > 1 ? 1 : far;
+      refuses(errc::shape, "along the height must be below 2^31", [&] { (void)sliding_axis("op", "height", 5, 3, stride, dilation, padding_rule::given, padding, 0); });
+      refuses(errc::shape, "along the width must be below 2^31", [&] { (void)spreading_axis("op", "width", 5, 3, stride, dilation, padding_rule::given, 0, padding, 0); });
+    }
+  refuses(errc::shape, "along the width must be below 2^31", [&] { (void)spreading_axis("op", "width", far, 3, 1, 1, padding_rule::same, 0, 0, 0); });
   refuses(errc::shape, "it must be NHWC (4) or NDHWC (5)", [] { (void)output_shape(make_shape(4, 4, 3), pool_options{}); });
   refuses(errc::argument, "the multiplier is 0", [] { (void)depthwise_output_shape(make_shape(1, 4, 4, 3), {1, 1}, 0); });
   shape const parts[] = {make_shape(2, 3), make_shape(3, 3)};
@@ -58,6 +66,11 @@ TEST_CASE("conv2d: batches, memory, epilogues and kernels that do not fit", "[er
   refuses(errc::argument, "output positions share one", [&] { conv2d(src, packed, dst, epilogue<to_real>{.rescale = {.rows = vector_view<float const>{reals, 5, 1}}}); });
   refuses(errc::shape, "has 5 scales and 0 biases; dst has 4", [&] { conv2d(src, packed, dst, epilogue<to_real>{.rescale = {.cols = vector_view<float const>{reals, 5, 1}}}); });
   refuses(errc::shape, "each size must be at least 1", [&] { (void)pack_conv(nhwc<std::int8_t const>(w, 4, 0, 3, 2)); });
+  index_t const many = index_t{1} << 31;
+  refuses(errc::shape, "must be below 2^31", [&] { (void)pack_conv(filter, {.dilation = {many, 1}}); });
+  refuses(errc::argument, "the stride is 1 x 1000 x 1000; a transposed", [&] { (void)pack_transposed_conv(filter, {.stride = {1000, 1000}}); });
+  refuses(errc::depth, "packed weights hold at most 16000000", [&] { (void)pack_conv(tensor_view<std::int8_t const>{w, 4, many, many, many}); });
+  refuses(errc::shape, "they may be at most 2^40", [&] { (void)pack_depthwise(tensor_view<std::int8_t const>{w, 1, many, many, many}); });
   alignas(64) static unsigned char room[4096];
   refuses(errc::capacity, "memory has 64 bytes", [&] { (void)pack_conv(filter, {}, {room, 64}); });
   refuses(errc::argument, "64-byte boundary", [&] { (void)pack_conv(filter, {}, {room + 1, 4095}); });

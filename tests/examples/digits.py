@@ -99,7 +99,8 @@ with tempfile.TemporaryDirectory() as folder:
         expect({k: v[:2] for k, v in capped.items()} == figures, f"QUERN_ISA={isa} gives other figures")
 
     for text, sentence in (("1,2,3\n", "line 1: 3 fields"), ("0,1,2,3,4\n0,1,2,x,4\n", "line 2: every field must be"), ("0,1,2,3,11\n", "the label"),
-                           ("0,1,2,-3,1\n", "negative"), ("0,1,2,3,4\n0,1,2,3,4,5,6,7,8,9\n", "3 x 3 pixels"), ("", "no image"), ("0,0,0,0,1\n", "all pixels are 0")):
+                           ("0,1,2,-3,1\n", "negative"), ("0,1,2,3,4\n0,1,2,3,4,5,6,7,8,9\n", "3 x 3 pixels"), ("", "no image"), ("0,0,0,0,1\n", "all pixels are 0"),
+                           ("0,,2,3,4\n", "line 1: every field must be"), ("\ufeff0,1,2,3,4\n", "too few images"), ("a,b,c,d,label\n0,1,2,1e39,4\n", "line 2: every field")):
         with open(broken, "w", encoding="utf-8") as file:
             file.write(text)
         code, _, errors = run("--data", broken)

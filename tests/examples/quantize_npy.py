@@ -92,4 +92,14 @@ for arguments, words in ((["nan.npy"], "NaN"), (["cut.npy"], "cut.npy"), (["fort
                          (["w.npy", "--code", "s9"], "s9"), (["w.npy", "--per", "group:0"], "group"), (["w.npy", "--method", "magic"], "magic"), ([], "npy")):
     status, out, err = run(*arguments)
     expect(f"{arguments} is refused with a sentence", status != 0 and words in err + out and len(err + out) > 20, status, out, err)
+# A vector has one scale; names that JSON and C++ would trip over; a folder.
+write_npy('new.npy', (40,), w[:40])
+write_npy('q"1.npy', (), [2.5])
+for name, scales in (("new", 1), ('q"1', 1)):
+    status, out, err = run(name + ".npy")
+    told = json.loads((folder / (name + ".json")).read_text())
+    expect(name, status == 0 and len(told["scales"]) == scales and told["source"] == name + ".npy", out, err, told)
+expect("no keyword", "namespace new_ {" in (folder / "new.hpp").read_text())
+status, out, err = run(".")
+expect("a folder", status == 1 and "folder" in err, status, err)
 print("quantize_npy: all as promised")

@@ -19,4 +19,9 @@ for name in ("int8 symmetric", "uint8 affine", "int8 symmetric, by gemm"):
 expect("rescoring finds the rest", recall["int8 symmetric, best 30 rescored"] >= 99.9)
 expect("int4 loses some", 70 < recall["int4 symmetric, by gemm"] < 95)
 expect("the cross terms matter", recall["uint8 affine without cross terms"] < 60)
+for arguments, code, words in ((["--help"], 0, "usage"), (["9"], 2, "'9' is no number from 10"), (["100", "x"], 2, "'x'"), (["1", "2", "3", "4"], 2, "usage"),
+                               (["100000000", "100000000"], 2, "2^31"), (["99999999999999999999"], 2, "is no number")):
+    r = subprocess.run([sys.argv[1], *arguments], capture_output=True, text=True)
+    if r.returncode != code or words not in r.stdout + r.stderr:
+        sys.exit(f"{arguments}: {r.returncode} {r.stdout}{r.stderr}")
 print("vector_search: all as promised")

@@ -14,6 +14,13 @@
 #error "quern promises the same bits everywhere, which -ffast-math (or one of its parts) takes away: compile the files that include quern without it."
 #endif
 
+// The x87 unit (-mfpmath=387, -m32) keeps more than a float's or double's bits, until the optimizer happens to store them.
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+#error "quern promises the same bits everywhere, which arithmetic wider than its types takes away: compile the files that include quern with -mfpmath=sse -msse2."
+#endif
+// -fsingle-precision-constant has no macro.
+static_assert(0.1 != static_cast<double>(0.1f), "quern's double constants are double: compile the files that include quern without -fsingle-precision-constant.");
+
 #if defined(__x86_64__) || defined(_M_X64)
 #define QUERN_X86_64 1
 #else

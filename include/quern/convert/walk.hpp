@@ -75,14 +75,10 @@ struct byte_span {
 };
 template <class T>
 QUERN_INLINE byte_span span_of(any_view<T> const& v) noexcept {
-  index_t low = 0, high = 0;
-  for (int a = 0; a < v.rank; ++a) {
-    index_t const reach = (v.extent[a] - 1) * v.stride[a];
-    (reach < 0 ? low : high) += reach;
-  }
   auto const base = reinterpret_cast<std::uintptr_t>(v.data);
-  auto const size = static_cast<index_t>(sizeof(T));
-  return {base + static_cast<std::uintptr_t>(low * size), base + static_cast<std::uintptr_t>(high * size + size - 1)};
+  byte_span s{base, base + sizeof(T) - 1};
+  for (int a = 0; a < v.rank; ++a) reach_of(v.extent[a], v.stride[a], sizeof(T), s.first, s.last);
+  return s;
 }
 
 template <class T>

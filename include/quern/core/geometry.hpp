@@ -94,6 +94,15 @@ struct window {
   QUERN_INLINE constexpr index_t positions() const noexcept { return d.out * h.out * w.out; }
 };
 
+namespace detail {
+inline namespace QUERN_ABI {
+/// Positions are index_t: their products must stay within it.
+[[noreturn]] QUERN_COLD inline void fail_geometry(char const* op, char const* name) {
+  fail(errc::shape, op, ": kernel, stride, dilation and padding along the ", name, " must be below 2^31.");
+}
+}  // inline namespace QUERN_ABI
+}  // namespace detail
+
 inline namespace QUERN_ABI {
 
 /// Padding by number: pad(top, bottom, left, right).
@@ -114,10 +123,12 @@ constexpr axis sliding_axis(char const* op, char const* name, index_t in, index_
     fail(errc::argument, op, ": kernel, stride and dilation along the ", name, " are ", kernel, ", ", stride, " and ", dilation,
          "; each must be at least 1.");
   if (in < 1) fail(errc::shape, op, ": the input's ", name, " is ", in, "; it must be at least 1.");
+  if (((kernel | stride | dilation | in >> 29) >> 31) != 0) detail::fail_geometry(op, name);
   axis a{in, kernel, stride, dilation, 0, 0};
   if (rule == padding_rule::given) {
     if (before < 0 || after < 0)
       fail(errc::argument, op, ": the padding along the ", name, " is ", before, " before and ", after, " after; it must not be negative.");
+    if (((before | after) >> 31) != 0) detail::fail_geometry(op, name);
     index_t const room = in + before + after - a.reach();
     if (room < 0)
       fail(errc::shape, op, ": along the ", name, " the window reaches over ", a.reach(), " positions, but the padded input has only ",
@@ -152,10 +163,12 @@ constexpr axis spreading_axis(char const* op, char const* name, index_t in, inde
     fail(errc::argument, op, ": kernel, stride and dilation along the ", name, " are ", kernel, ", ", stride, " and ", dilation,
          "; each must be at least 1.");
   if (in < 1) fail(errc::shape, op, ": the input's ", name, " is ", in, "; it must be at least 1.");
+  if (((kernel | stride | dilation | in | (out > 0 ? out : 0)) >> 31) != 0) detail::fail_geometry(op, name);
   axis a{in, kernel, stride, dilation, before, out};
   if (rule == padding_rule::given) {
     if (before < 0 || after < 0)
       fail(errc::argument, op, ": the padding along the ", name, " is ", before, " before and ", after, " after; it must not be negative.");
+    if (((before | after) >> 31) != 0) detail::fail_geometry(op, name);
     index_t const natural = (in - 1) * stride + a.reach() - before - after;
     if (out < 1) a.out = natural;
     if (a.out < natural || a.out >= natural + stride)

@@ -20,7 +20,7 @@ concept sub_byte_code = quantized_code<Code> && (code_of_t<Code>::bits == 2 || c
 template <sub_byte_code Code>
 QUERN_INLINE constexpr index_t packed_bytes(index_t size) noexcept {
   constexpr index_t per_byte = 8 / code_of_t<Code>::bits;
-  return (size + per_byte - 1) / per_byte;
+  return size / per_byte + (size % per_byte > 0);
 }
 
 /// `size` packed elements; `Byte` is std::uint8_t or std::uint8_t const.

@@ -155,13 +155,17 @@ struct address_span {
 struct axis_steps {
   index_t size, stride;
 };
+/// Widens addresses by an axis of `size` elements. Strides that no memory has wrap instead of overflowing.
+QUERN_INLINE constexpr void reach_of(index_t size, index_t stride, std::size_t element, std::uintptr_t& first, std::uintptr_t& last) noexcept {
+  (stride < 0 ? first : last) += static_cast<std::uintptr_t>(size - 1) * static_cast<std::uintptr_t>(stride) * element;
+}
 template <class T, class... Axes>
 address_span addresses_along(T* data, Axes... axes) noexcept {
   if (((axes.size < 1) || ...)) return {};
-  index_t low = 0, high = 1;
-  ((axes.stride < 0 ? low += (axes.size - 1) * axes.stride : high += (axes.size - 1) * axes.stride), ...);
-  auto const at = [&](index_t i) { return static_cast<std::uintptr_t>(reinterpret_cast<std::intptr_t>(data) + i * static_cast<index_t>(sizeof(T))); };
-  return {at(low), at(high)};
+  auto const base = reinterpret_cast<std::uintptr_t>(data);
+  address_span s{base, base + sizeof(T)};
+  (reach_of(axes.size, axes.stride, sizeof(T), s.first, s.last), ...);
+  return s;
 }
 /// Of a vector, matrix, tensor, volume (geometry.hpp) or nd_view (shape.hpp).
 template <class V>

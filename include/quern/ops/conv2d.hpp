@@ -220,10 +220,19 @@ index_t pack_conv_groups(volume_view<T const> const& w, conv_options const& o, b
 
 template <class Weight, class T>
 packed_conv<Weight> pack_conv_checked(char const* op, volume_view<T const> w, conv_options const& o, bool transposed, workspace_view memory) {
-  check_filter(op, w.c * o.groups, {w.n, {w.h, w.w, w.d}, w.c}, o.groups);
   if (w.d < 1 || w.h < 1 || w.w < 1) fail(errc::shape, op, ": the kernel is ", w.d, " x ", w.h, " x ", w.w, "; each size must be at least 1.");
+  index_t depth = 1;
+  for (index_t size : {w.d, w.h, w.w, w.c}) {  // before their product, which may leave index_t
+    if (size > max_packed_k / depth)
+      fail(errc::depth, op, ": an output has ", w.d, " x ", w.h, " x ", w.w, " x ", w.c, " weights; packed weights hold at most ", max_packed_k, ".");
+    depth *= size;
+  }
+  check_filter(op, o.groups <= w.n ? w.c * o.groups : w.c, {w.n, {w.h, w.w, w.d}, w.c}, o.groups);
   if (o.stride.d < 1 || o.stride.h < 1 || o.stride.w < 1 || o.dilation.d < 1 || o.dilation.h < 1 || o.dilation.w < 1)
     fail(errc::argument, op, ": stride and dilation must be at least 1 along every axis.");
+  if (((o.stride.d | o.stride.h | o.stride.w | o.dilation.d | o.dilation.h | o.dilation.w) >> 31) != 0) fail_geometry(op, "kernel's axes");
+  if (transposed && (o.stride.h > 65536 / o.stride.w || o.stride.d > 65536 / (o.stride.h * o.stride.w)))
+    fail(errc::argument, op, ": the stride is ", o.stride.d, " x ", o.stride.h, " x ", o.stride.w, "; a transposed convolution packs weights for each of at most 65536 phases.");
   if (w.data == nullptr) fail(errc::null, op, ": the weights are null.");
   packed_conv<Weight> r;
   r.options = o;

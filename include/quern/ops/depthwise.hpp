@@ -86,6 +86,8 @@ packed_depthwise<std::remove_const_t<T>> pack_depthwise(tensor_view<T> weights, 
   if (weights.n != 1 || weights.h < 1 || weights.w < 1 || weights.c < 1)
     fail(errc::shape, "pack_depthwise: the weights are ", weights.n, " x ", weights.h, " x ", weights.w, " x ", weights.c,
          "; they must be 1 x H x W x O, none of them empty.");
+  if (weights.h > detail::max_packed_k / weights.w || weights.c > (index_t{1} << 40) / (weights.h * weights.w))
+    fail(errc::shape, "pack_depthwise: the weights are 1 x ", weights.h, " x ", weights.w, " x ", weights.c, "; they may be at most 2^40, of 16,000,000 taps.");
   if (weights.data == nullptr) fail(errc::null, "pack_depthwise: the weights are null.");
   if (options.stride.h < 1 || options.stride.w < 1 || options.dilation.h < 1 || options.dilation.w < 1)
     fail(errc::argument, "pack_depthwise: stride and dilation must be at least 1 along every axis.");

@@ -89,7 +89,7 @@ linear_weights<Rhs> quantize_linear_weights(matrix_view<T> w, vector_view<float 
   if (bias.size != 0 && bias.data == nullptr) fail(errc::null, "quantize_linear_weights: bias is null, but has ", bias.size, " elements.");
   (void)packed_size<Rhs>(w.rows, w.cols, {options.group});
   index_t const group = options.group > 0 ? options.group : w.rows > 0 ? w.rows : 1;
-  index_t const groups = w.rows > 0 ? (w.rows + group - 1) / group : options.group > 0 ? 0 : 1;
+  index_t const groups = detail::groups_of(w.rows, options.group);
   linear_weights<Rhs> out;
   out.scales = buffer<float>(groups * w.cols);
   buffer<std::int8_t> codes(w.rows * w.cols);

@@ -57,6 +57,9 @@ inline constexpr index_t max_packed_k = 16'000'000;  // positives and sums of s8
 
 constexpr index_t round_up(index_t x, index_t step) noexcept { return (x + step - 1) / step * step; }
 
+/// Groups of `group` k, the last of which may be short. A group may be longer than k, however long.
+constexpr index_t groups_of(index_t k, index_t group) noexcept { return group == 0 ? 1 : k > 0 ? (k - 1) / group + 1 : 0; }
+
 /// Sizes and offsets that follow from the shape.
 struct packed_shape {
   index_t k, n, group, groups, panels, rows;  // rows of 64 bytes a panel
@@ -67,7 +70,7 @@ struct packed_shape {
     s.k = k;
     s.n = n;
     s.group = group;
-    s.groups = group > 0 ? (k + group - 1) / group : 1;
+    s.groups = groups_of(k, group);
     s.panels = (n + panel_columns - 1) / panel_columns;
     index_t const k_a_row = bits == 4 ? 8 : 4;
     s.rows = (k + k_a_row - 1) / k_a_row;

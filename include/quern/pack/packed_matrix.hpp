@@ -44,7 +44,7 @@ struct packed_matrix_view {
   QUERN_INLINE index_t k() const noexcept { return k_; }
   QUERN_INLINE index_t n() const noexcept { return n_; }
   QUERN_INLINE index_t group() const noexcept { return group_; }
-  QUERN_INLINE index_t groups() const noexcept { return group_ > 0 ? (k_ + group_ - 1) / group_ : 1; }
+  QUERN_INLINE index_t groups() const noexcept { return group_ == 0 ? 1 : k_ > 0 ? (k_ - 1) / group_ + 1 : 0; }
   /// The blob, header first: what to save.
   QUERN_INLINE unsigned char const* bytes() const noexcept { return blob; }
   QUERN_INLINE index_t size() const noexcept {
