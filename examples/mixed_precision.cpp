@@ -117,7 +117,7 @@ int main(int argc, char** argv) try {
     char* end = nullptr;
     if (std::strcmp(argv[i], "--budget") == 0 && i + 1 < argc && (budget = std::strtod(argv[++i], &end)) > 0 && *end == '\0') continue;
     bool const help = std::strcmp(argv[i], "--help") == 0 || std::strcmp(argv[i], "-h") == 0;
-    if (!help) std::fprintf(stderr, "mixed_precision: %s\n", budget != 0 || end != nullptr ? "--budget takes a positive number of bytes" : std::strcmp(argv[i], "--budget") == 0 ? "--budget needs a value" : "the only option is --budget");
+    if (!help) std::fprintf(stderr, "mixed_precision: %s\n", end != nullptr ? "--budget takes a positive number of bytes" : std::strcmp(argv[i], "--budget") == 0 ? "--budget needs a value" : "the only option is --budget");
     std::fprintf(help ? stdout : stderr, "mixed_precision [--budget BYTES]\n\nTrains a network, measures each layer's sensitivity, prints the Pareto front of bytes "
                                          "against divergence;\nwith a budget also the optimal allocation within it.\n");
     return help ? 0 : 1;

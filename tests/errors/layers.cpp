@@ -5,6 +5,7 @@
 #include <quern/ops/batch_matmul.hpp>
 #include <quern/ops/conv2d.hpp>
 #include <quern/ops/depthwise.hpp>
+#include <quern/ops/elementwise.hpp>
 #include <quern/ops/pool.hpp>
 #include <quern/ops/rearrange.hpp>
 #include <quern/ops/reduce.hpp>
@@ -121,6 +122,8 @@ TEST_CASE("layers that move and gather codes: shapes and memory", "[errors][laye
   index_t const before[3] = {};
   refuses(errc::shape, "copy: src has 24 elements in rank 3, dst 24 in rank 2", [&] { copy(v, other); });
   refuses(errc::null, "copy: dst is null", [&] { copy(v, nowhere); });
+  refuses(errc::shape, "binary: dimension 1 of dst is -3; sizes must not be negative",
+          [&] { binary(v, v, nd(y, make_shape(2, -3, 4)), minimum{}); });
   refuses(errc::null, "fill: dst is null", [&] { fill(nowhere, std::int8_t{1}); });
   refuses(errc::shape, "pad: src has rank 3, dst 2", [&] { pad_tensor(v, before, std::int8_t{0}, other); });
   refuses(errc::shape, "place: part has rank 3, dst 2", [&] { place(v, 0, 0, other, same_code); });

@@ -16,6 +16,8 @@ inline namespace QUERN_ABI {
 
 template <class... Views>
 void check_elementwise(char const* op, shape const& s, Views const&... views) {
+  for (int d = 0; d < s.rank; ++d)
+    if (s.dim[d] < 0) fail(errc::shape, op, ": dimension ", d, " of dst is ", s.dim[d], "; sizes must not be negative.");
   auto const check = [&](auto const& v) {
     if (s.size() > 0 && v.data == nullptr) fail(errc::null, op, ": an operand is null, but dst has ", s.size(), " elements.");
   };
