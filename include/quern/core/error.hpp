@@ -126,7 +126,8 @@ QUERN_COLD inline void append_part(error& e, double value) noexcept {
 
 inline namespace QUERN_ABI {
 
-/// Installs `handler` for the whole program and returns the one before; null is the default (throw, or print and abort).
+/// Installs `handler` for the whole program and returns the one before; null is the default (throw, or print and abort). A shared
+/// library that hides its symbols (-fvisibility=hidden) has a handler of its own.
 inline error_handler set_error_handler(error_handler handler) noexcept {
   error_handler const before = detail::installed_error_handler;
   detail::installed_error_handler = handler;

@@ -137,7 +137,8 @@ inline bool supported(isa i) noexcept {
 }
 
 /// Caps the whole program to `cap` and what comes before it; isa::best lifts the cap. Returns the cap before. What the CPU
-/// lacks stays out of reach. Takes effect for calls that start afterwards.
+/// lacks stays out of reach. Takes effect for calls that start afterwards. A shared library that hides its symbols
+/// (-fvisibility=hidden) has a cap of its own; QUERN_ISA holds for all.
 inline isa set_max_isa(isa cap) noexcept {
   return static_cast<isa>(__atomic_exchange_n(&detail::program_cap, static_cast<signed char>(cap), __ATOMIC_RELAXED));
 }
