@@ -302,6 +302,52 @@ TEST_CASE("vector: search finds what sorting all scores finds, ties by index, on
   }
 }
 
+TEST_CASE("vector: search leaves out no score that a bound in float cannot tell from the best", "[vector][search]") {
+  index_t const queries = 8, rows = 240, k = 3;
+  float const scales[] = {1,      1.00000012f, 0.99999994f, 0x1p-40f, 0x1p40f, 0x1p-41f, 0x1.000002p40f, 1e30f,
+                          1e-30f, 1e-45f,      3.4e38f,     0,        -1,      1e-3f,    std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN()};
+  std::mt19937 random(21);
+  for (int kind = 0; kind < 4; ++kind) {
+    // Near ties of 2^24 and more; all scales; norms that are not the codes' own; zero points here and there.
+    index_t const n = kind == 0 ? 1536 : 20;
+    std::vector<std::int8_t> q(static_cast<std::size_t>(queries * n)), c(static_cast<std::size_t>(rows * n));
+    for (index_t i = 0; i < queries * n; ++i) q[static_cast<std::size_t>(i)] = static_cast<std::int8_t>(kind == 0 ? (i / n % 2 == 0 ? 127 : -127) : static_cast<int>(random() % 256) - 128);
+    for (index_t i = 0; i < rows * n; ++i)
+      c[static_cast<std::size_t>(i)] = static_cast<std::int8_t>(kind == 0 ? 127 - (i % n < 2 ? static_cast<int>(random() % 3) : 0) : static_cast<int>(random() % 256) - 128);
+    std::vector<vector_encoding> eq, ec;
+    auto const encode_all = [&](std::vector<std::int8_t> const& codes, std::vector<vector_encoding>& to) {
+      for (index_t r = 0; r * n < static_cast<index_t>(codes.size()); ++r) {
+        vector_encoding e = encoding_of(part(codes, r * n, n), 1.0f, kind == 3 && random() % 4 == 0 ? static_cast<std::int32_t>(random() % 9) - 4 : 0);
+        e.scale = kind == 0 ? scales[random() % 3] : scales[random() % 16];
+        if (kind == 2) e.norm = static_cast<std::int64_t>(random()) * (random() % 2 == 0 ? 1 : -1) >> random() % 32;
+        to.push_back(e);
+      }
+    };
+    encode_all(q, eq);
+    encode_all(c, ec);
+    vector_set<std::int8_t> const query_set{row_major(q.data(), queries, n), eq.data()}, set{row_major(c.data(), rows, n), ec.data()};
+    for (similarity s : {similarity::dot, similarity::squared_l2, similarity::cosine}) {
+      std::vector<neighbour> expected;
+      for (index_t i = 0; i < queries; ++i) {
+        std::vector<neighbour> sorted;
+        for (index_t r = 0; r < rows; ++r) {
+          float const x = score(s, query_set.codes.row(i), eq[static_cast<std::size_t>(i)], set.codes.row(r), ec[static_cast<std::size_t>(r)]);
+          sorted.push_back({r, !std::isnan(x) ? x : std::numeric_limits<float>::infinity() * (s == similarity::squared_l2 ? 1.0f : -1.0f)});
+        }
+        std::stable_sort(sorted.begin(), sorted.end(), [&](neighbour a, neighbour b) { return s == similarity::squared_l2 ? a.score < b.score : a.score > b.score; });
+        expected.insert(expected.end(), sorted.begin(), sorted.begin() + k);
+      }
+      support::for_each_native_isa([&](isa i) {
+        CAPTURE(name(i), kind, static_cast<int>(s));
+        std::vector<neighbour> found(static_cast<std::size_t>(queries * k));
+        search(s, query_set, set, k, row_major(found.data(), queries, k), {.max_isa = i});
+        REQUIRE(found == expected);
+      });
+    }
+  }
+}
+
 TEST_CASE("vector: search with encodings, mixed types, vectors longer than a block, and k of 0 or more than there are", "[vector][search]") {
   index_t const n = 40000, rows = 9;
   auto const c = random_codes<std::uint8_t>(static_cast<std::size_t>(rows * n), 14);
