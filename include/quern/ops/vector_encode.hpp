@@ -90,7 +90,7 @@ struct score_terms {
 struct score_strip {
   static constexpr index_t most = 64;
   alignas(16) double scale[most], zero_point[most], shift[most], norm[most], length[most];
-  alignas(16) float gain[most], least[most];  ///< score_bound's
+  alignas(16) float gain[most], least[most], zero[most], moved[most];  ///< score_bound's
   index_t rows = 0;
 
   void set(index_t r, score_terms const& t) noexcept {
@@ -176,53 +176,64 @@ using four_floats = float __attribute__((vector_size(16)));
 using four_ints = std::int32_t __attribute__((vector_size(16)));
 
 /// A score takes 8 to 50 cycles, and nearly all of them are worse than the k best so far. What float arithmetic says of four scores
-/// in 5 cycles is enough to leave those out whose distance from the worst of the best is above its own error:
+/// in 5 to 8 cycles is enough to leave those out whose distance from the worst of the best is above its own error:
 ///
-///     dot, cosine    raw * gain[r] * gain            gain = scale; 1 / length           left out where <= worst - |worst| / 2^18
-///     squared_l2     (least[r] + least) - term       term = raw * gain[r] * gain,       left out where >= worst + |term| / 2^18
+///     dot, cosine    term = most * gain[r] * gain    gain = scale; 1 / length           left out where <= worst - |worst| / 2^18
+///     squared_l2     (least[r] + least) - term       term = most * gain[r] * gain,       left out where >= worst + |term| / 2^18
 ///                                                    gain[r] = 2 scale, gain = scale, least = scale^2 norm (1 - 2^-18)
+///     most           raw; with zero points           product + (|raw| + |zero[r] sum| + |moved[r] zero|) / 2^20,
+///                                                    product = raw - zero[r] sum - moved[r] zero
 ///
-/// Each is three to six roundings of 2^-24 from the score. Zero points would cancel more than that: they are not for this. Gains out of
-/// 2^+-40 are NaN, with which nothing is left out, so that nothing overflows on the way.
+/// Each is three to six roundings of 2^-24 from what it stands for. Gains out of 2^+-40 are NaN, with which nothing is left out.
 struct score_bound {
   static constexpr float slack = 0x1p-18f;
-  float gain, least;
+  float gain, least, zero, sum;
 
   QUERN_INLINE static float in_range(double x) noexcept { return x >= 0x1p-40 && x <= 0x1p40 ? static_cast<float>(x) : bits_of<float>(0x7fc00000u); }
   template <similarity S>
   QUERN_INLINE static score_bound of(score_terms const& t, bool of_strip) noexcept {
-    if (S == similarity::cosine) return {in_range(1 / t.length), 0};
-    if (S == similarity::dot) return {in_range(t.scale), 0};
+    float const zero = static_cast<float>(t.zero_point), sum = static_cast<float>(t.sum);
+    if (S == similarity::cosine) return {in_range(1 / t.length), 0, zero, sum};
+    if (S == similarity::dot) return {in_range(t.scale), 0, zero, sum};
     float const gain = in_range(t.scale);
-    return {of_strip ? 2 * gain : gain, t.norm >= 0 ? gain * gain * static_cast<float>(t.norm) * (1 - slack) : bits_of<float>(0x7fc00000u)};
+    return {of_strip ? 2 * gain : gain, t.norm >= 0 ? gain * gain * static_cast<float>(t.norm) * (1 - slack) : bits_of<float>(0x7fc00000u), zero, sum};
   }
 };
 
-/// Fills in what bounds the scores of a strip; whether it may be used.
+/// Fills in what bounds the scores of a strip; whether it has zero points.
 template <similarity S>
 bool bound_strip(score_strip& strip) noexcept {
-  double zero_points = 0;
+  bool zero_points = false;
   for (index_t r = 0; r < strip.rows; ++r) {
     score_bound const b = score_bound::of<S>({strip.scale[r], strip.zero_point[r], 0, strip.shift[r], strip.norm[r], strip.length[r]}, true);
-    strip.gain[r] = b.gain, strip.least[r] = b.least;
-    zero_points += strip.zero_point[r] != 0 ? 1 : 0;
+    strip.gain[r] = b.gain, strip.least[r] = b.least, strip.zero[r] = b.zero, strip.moved[r] = static_cast<float>(strip.shift[r]);
+    zero_points |= strip.zero_point[r] != 0;
   }
-  return zero_points == 0;
+  return zero_points;
 }
 
+QUERN_INLINE four_floats load_four(float const* p) noexcept {
+  four_floats x;
+  __builtin_memcpy(&x, p, 16);
+  return x;
+}
+QUERN_INLINE four_floats magnitudes(four_floats x) noexcept { return (four_floats)((four_ints)x & 0x7fffffff); }
+
 /// Whether one of the four vectors from r on may be better than `worst`, which is finite.
-template <similarity S>
+template <similarity S, bool ZeroPoints>
 QUERN_INLINE bool may_be_better(score_bound const& query, score_strip const& strip, std::int32_t const* raw, index_t r, float worst) noexcept {
   four_ints sums;
-  four_floats gain, least;
   __builtin_memcpy(&sums, raw + r, 16);
-  __builtin_memcpy(&gain, strip.gain + r, 16);
-  four_floats const term = __builtin_convertvector(sums, four_floats) * gain * query.gain;
+  four_floats most = __builtin_convertvector(sums, four_floats);
+  if constexpr (ZeroPoints) {
+    four_floats const a = load_four(strip.zero + r) * query.sum, b = load_four(strip.moved + r) * query.zero;
+    most = ((most - a) - b) + (magnitudes(most) + magnitudes(a) + magnitudes(b)) * 0x1p-20f;
+  }
+  four_floats const term = most * load_four(strip.gain + r) * query.gain;
   four_ints out;
   if constexpr (S == similarity::squared_l2) {
-    __builtin_memcpy(&least, strip.least + r, 16);
-    four_floats const most = term > 0 ? term * (1 + score_bound::slack) : term * (1 - score_bound::slack);
-    out = (least + query.least) - most >= worst;
+    four_floats const larger = term > 0 ? term * (1 + score_bound::slack) : term * (1 - score_bound::slack);
+    out = (load_four(strip.least + r) + query.least) - larger >= worst;
   } else {
     out = term <= worst - (worst < 0 ? -worst : worst) * score_bound::slack;
   }

@@ -70,29 +70,28 @@ struct best_list {
   }
 };
 
-/// Offers the scores of a query with a strip whose `bounded` terms bound them: those of four vectors at a time that may be among the
-/// best. rows is a multiple of four.
-template <similarity S>
-void offer_scores(best_list& best, score_terms const& query, score_strip const& strip, bool bounded, std::int32_t const* raw, float* values,
-                  index_t first) noexcept {
-  index_t r = 0;
-  if (bounded && query.zero_point == 0 && best.capacity > 0) {
-    score_bound const bound = score_bound::of<S>(query, false);
-    for (; r < strip.rows; r += 4) {
-      if (best.size == best.capacity && is_finite(best.items[0].score) && !may_be_better<S>(bound, strip, raw, r, best.items[0].score)) continue;
-      scores_of<S>(query, strip, raw, values, r, r + 4);
-      best.offer(values + r, first + r, 4);
-    }
-    return;
+/// Offers the scores of a query with a strip, those of four vectors at a time that may be among the best. rows is a multiple of four.
+template <similarity S, bool ZeroPoints>
+void offer_scores(best_list& best, score_terms const& query, score_strip const& strip, std::int32_t const* raw, float* values, index_t first) noexcept {
+  if (best.capacity == 0) return;
+  score_bound const bound = score_bound::of<S>(query, false);
+  for (index_t r = 0; r < strip.rows; r += 4) {
+    float const worst = best.size == best.capacity ? best.items[0].score : bits_of<float>(0x7fc00000u);
+    if (is_finite(worst) && !may_be_better<S, ZeroPoints>(bound, strip, raw, r, worst)) continue;
+    scores_of<S>(query, strip, raw, values, r, r + 4);
+    best.offer(values + r, first + r, 4);
   }
-  scores_of<S>(query, strip, raw, values, 0, strip.rows);
-  best.offer(values, first, strip.rows);
+}
+template <similarity S>
+void offer_scores(best_list& best, score_terms const& query, score_strip const& strip, bool zero_points, std::int32_t const* raw, float* values,
+                  index_t first) noexcept {
+  (zero_points || query.zero_point != 0 ? &offer_scores<S, true> : &offer_scores<S, false>)(best, query, strip, raw, values, first);
 }
 
 /// What search() does for its similarity.
 struct offers {
   bool (*bound)(score_strip& strip) noexcept;
-  void (*offer)(best_list& best, score_terms const& query, score_strip const& strip, bool bounded, std::int32_t const* raw, float* values,
+  void (*offer)(best_list& best, score_terms const& query, score_strip const& strip, bool zero_points, std::int32_t const* raw, float* values,
                 index_t first) noexcept;
   template <similarity S>
   static offers of() noexcept {
@@ -156,13 +155,13 @@ void search(similarity s, vector_set<A> const& queries, vector_set<B> const& cor
       index_t const rows = corpus.size() - first < strip ? corpus.size() - first : strip;
       std::uint8_t const* const codes = detail::raw_bytes(corpus.codes.data) + first * corpus.codes.row_stride;
       vectors.fill(s, corpus, first, rows, queries.encodings != nullptr, kernels.target);
-      bool const bounded = offers.bound(vectors);
+      bool const zero_points = offers.bound(vectors);
       index_t i = 0;
       for (; short_enough && rows % detail::vector_rows == 0 && i + kernels.queries <= count; i += kernels.queries) {
         for (index_t r = 0; r < rows; r += detail::vector_rows)
           kernels.tile(query + i * queries.codes.row_stride, queries.codes.row_stride, codes + r * corpus.codes.row_stride,
                        corpus.codes.row_stride, n, corrections + i, tile + r, most_rows);
-        for (int t = 0; t < kernels.queries; ++t) offers.offer(best[i + t], terms[i + t], vectors, bounded, tile + t * most_rows, values, first);
+        for (int t = 0; t < kernels.queries; ++t) offers.offer(best[i + t], terms[i + t], vectors, zero_points, tile + t * most_rows, values, first);
       }
       for (; i < count; ++i) {
         detail::row_sums(kernels, query + i * queries.codes.row_stride, n, codes, corpus.codes.row_stride, rows, sums);
