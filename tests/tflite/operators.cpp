@@ -130,6 +130,8 @@ TEST_CASE("operators give the specification's vectors", "[tflite]") {
     auto const e = run(write(47, {{{3}, i16, 1.0f / 32768}, {{3}, i16, 3.0f / 32768}}), {{-32768, 0, 32767}});
     for (std::size_t k = 0; k < 3; ++k) CHECK(std::abs(static_cast<double>(e[k]) - std::exp(static_cast<double>(k) - 1) / 3 * 32768) < 2.5);
   }
+  // Pairs of (-32768)^2, which 32 bits do not hold.
+  CHECK(run(write(126, {{{1, 20}, i16}, {{20, 1}, i16}, {{1, 1}, i16, 1e6f}}), {numbers(20, -32768), numbers(20, -32768)}) == numbers{21475});
   CHECK(run(write(40, {{{1, 4}, i8}, {{1}, i32, 0, 0, {1}}, {{1, 1}, i8}}), {{1, 2, 3, 6}}) == numbers{3});
   CHECK(run(write(74, {{{2, 2}, i16}, {{1}, i32, 0, 0, {0}}, {{1, 2}, i16}}), {{100, 2, -3, 6}}) == numbers{97, 8});
   CHECK(run(write(114, {{{2}, i16, 0.25f}, {{2}, i32, 0.125f}}), {{-5, 3000}}) == numbers{-10, 6000});

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "../core/shape.hpp"
+#include "../kernel/dot16.hpp"
 #include "gemm.hpp"
 
 namespace quern {
@@ -38,6 +39,11 @@ void batch_matmul(nd_view<T> lhs, nd_view<T> rhs, std::int32_t lhs_zero_point, s
   batch.rank = rank - 2;
   static_assert(sizeof(code) == 1 || !detail::is_epilogue<F>, "quern::batch_matmul: of int16, output must be a function of an int64 accumulator.");
   buffer<std::int32_t> acc(sizeof(code) == 1 && !detail::is_epilogue<F> ? m * n : 0);
+  // int16 without zero points, as TFLite has it: columns of rhs, and a row of lhs, one behind the other.
+  bool const in_lines = sizeof(code) == 2 && lhs_zero_point == 0 && rhs_zero_point == 0;
+  index_t const line = detail::round_up(k, 16);
+  buffer<std::int16_t> lines(in_lines ? (n + 1) * line : 0);
+  [[maybe_unused]] isa const on = active_isa(options.max_isa);
   index_t at[shape::max_rank] = {};
   for (index_t i = 0, count = batch.size(); i < count; ++i) {
     index_t oa = 0, ob = 0, od = 0;
@@ -54,6 +60,14 @@ void batch_matmul(nd_view<T> lhs, nd_view<T> rhs, std::int32_t lhs_zero_point, s
       gemm(va, vb, product, epilogue<>{.lhs_zero_point = lhs_zero_point, .rhs_zero_point = rhs_zero_point}, options);
       for (index_t r = 0; r < m; ++r)
         for (index_t c = 0; c < n; ++c) y[r * dst.stride[rank - 2] + c * dst.stride[rank - 1]] = static_cast<Dst>(output(std::int64_t{product(r, c)}));
+    } else if (in_lines) {
+      for (index_t j = 0; j < k; ++j)
+        for (index_t c = 0; c < n; ++c) lines[c * line + j] = vb(j, c);
+      for (index_t r = 0; r < m; ++r) {
+        for (index_t j = 0; j < k; ++j) lines[n * line + j] = va(r, j);
+        for (index_t c = 0; c < n; ++c)
+          y[r * dst.stride[rank - 2] + c * dst.stride[rank - 1]] = static_cast<Dst>(output(detail::dot_words(on, lines.data() + n * line, lines.data() + c * line, line)));
+      }
     } else {
       for (index_t r = 0; r < m; ++r)
         for (index_t c = 0; c < n; ++c) {
