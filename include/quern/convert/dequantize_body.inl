@@ -67,16 +67,16 @@ QUERN_NOINLINE void dequantize_few(Src const* src, Dst* dst, index_t n, float co
 /// Rows of at least `lanes` elements with a scale each. The last vector of a row ends with it.
 template <bool Shifted, class Src, class Dst>
 QUERN_NOINLINE void dequantize_each_row(quern::detail::dequantize_task<Src, Dst> const& t) {
-  constexpr index_t block = 4 * lanes;
+  constexpr index_t at_once = 4 * lanes;
   index_t const cols = t.cols;
   Src const* src = t.src;
   Dst* dst = t.dst;
   for (index_t i = 0; i < t.rows; ++i, src += t.src_stride, dst += t.dst_stride) {
     float const* const scale = t.scales + i * t.row_scale;
     std::int32_t const none = 0, *const zero = Shifted ? t.zeros + i * t.row_scale : &none;
-    index_t const count = cols / block;
-    dequantize_blocks<false, Shifted, false>(src, dst, count, block, block, scale, zero);
-    for (index_t j = count * block; j < cols; j += lanes) {
+    index_t const count = cols / at_once;
+    dequantize_blocks<false, Shifted, false>(src, dst, count, at_once, at_once, scale, zero);
+    for (index_t j = count * at_once; j < cols; j += lanes) {
       index_t const at = j + lanes <= cols ? j : cols - lanes;
       store(dst + at, real_value<Dst, Shifted>(src + at, broadcast(*zero), broadcast(*scale)));
     }
@@ -97,7 +97,7 @@ QUERN_NOINLINE bool dequantize_rows(quern::detail::dequantize_task<Src, Dst> con
       inner::dequantize_each_row<true>(t);
     return true;
   }
-  constexpr index_t block = 4 * lanes;
+  constexpr index_t at_once = 4 * lanes;
   bool const streaming = t.streaming && std::is_same_v<Dst, float>;
   for (index_t i = 0; i < t.rows; ++i) {
     Src const* const src = t.src + i * t.src_stride;
@@ -105,24 +105,24 @@ QUERN_NOINLINE bool dequantize_rows(quern::detail::dequantize_task<Src, Dst> con
     float const scale = t.scales[i * t.row_scale];
     std::int32_t const zero = t.zeros == nullptr ? 0 : t.zeros[i * t.row_scale];
     index_t done = 0;
-    if (streaming && t.cols >= block) {  // up to the first aligned element, in a block that the next one overwrites
+    if (streaming && t.cols >= at_once) {  // up to the first aligned element, in a block that the next one overwrites
       index_t const skew = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(dst) & (4 * lanes - 1));
       if (skew != 0) {
-        inner::dequantize_blocks<false, true, false>(src, dst, 1, block, block, &scale, &zero);
+        inner::dequantize_blocks<false, true, false>(src, dst, 1, at_once, at_once, &scale, &zero);
         done = lanes - skew / 4;
       }
     }
-    index_t const count = (t.cols - done) / block;
+    index_t const count = (t.cols - done) / at_once;
     if (streaming)
-      inner::dequantize_blocks<false, true, true>(src + done, dst + done, count, block, block, &scale, &zero);
+      inner::dequantize_blocks<false, true, true>(src + done, dst + done, count, at_once, at_once, &scale, &zero);
     else if (zero != 0)
-      inner::dequantize_blocks<false, true, false>(src + done, dst + done, count, block, block, &scale, &zero);
+      inner::dequantize_blocks<false, true, false>(src + done, dst + done, count, at_once, at_once, &scale, &zero);
     else
-      inner::dequantize_blocks<false, false, false>(src + done, dst + done, count, block, block, &scale, &zero);
-    done += count * block;
+      inner::dequantize_blocks<false, false, false>(src + done, dst + done, count, at_once, at_once, &scale, &zero);
+    done += count * at_once;
     if (done < t.cols) {
-      if (t.cols >= block && !t.in_place)  // the rest, in the last whole block
-        inner::dequantize_blocks<false, true, false>(src + t.cols - block, dst + t.cols - block, 1, block, block, &scale, &zero);
+      if (t.cols >= at_once && !t.in_place)  // the rest, in the last whole block
+        inner::dequantize_blocks<false, true, false>(src + t.cols - at_once, dst + t.cols - at_once, 1, at_once, at_once, &scale, &zero);
       else
         inner::dequantize_few<false>(src + done, dst + done, t.cols - done, &scale, &zero);
     }
@@ -136,10 +136,10 @@ namespace inner {
 template <bool Shifted, bool Past, class Src, class Dst>
 QUERN_NOINLINE void dequantize_whole_columns(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride,
                                              float const* scales, std::int32_t const* zeros) {
-  constexpr index_t block = 4 * lanes;
+  constexpr index_t at_once = 4 * lanes;
   for (index_t i = 0; i < rows; ++i, src += src_stride, dst += dst_stride)
-    for (index_t j = 0; j < n; j += block)
-      dequantize_blocks<true, Shifted, Past>(src + j, dst + j, 1, block, block, scales + j, zeros + j);
+    for (index_t j = 0; j < n; j += at_once)
+      dequantize_blocks<true, Shifted, Past>(src + j, dst + j, 1, at_once, at_once, scales + j, zeros + j);
 }
 }  // namespace inner
 
@@ -148,13 +148,13 @@ QUERN_NOINLINE void dequantize_whole_columns(Src const* src, Dst* dst, index_t r
 template <class Src, class Dst>
 QUERN_NOINLINE bool dequantize_columns(quern::detail::dequantize_task<Src, Dst> const& t) {
   if (t.unchecked && !inner::valid_params(t.scales, t.zeros, t.cols, t.zero_limits)) return false;
-  constexpr index_t block = 4 * lanes;
-  index_t const whole = t.cols & ~(block - 1);
+  constexpr index_t at_once = 4 * lanes;
+  index_t const whole = t.cols & ~(at_once - 1);
   bool const streaming =
       t.streaming && std::is_same_v<Dst, float> &&
       ((reinterpret_cast<std::uintptr_t>(t.dst) | static_cast<std::uintptr_t>(t.dst_stride * static_cast<index_t>(sizeof(Dst)))) & 63) == 0;
   bool const shifted = t.zeros != nullptr;
-  index_t const last = t.cols - block;
+  index_t const last = t.cols - at_once;
   // Where a block is left over, it is done while its rows are in the caches.
   index_t const most_rows = whole == t.cols ? t.rows : 8;
   for (index_t i = 0; i < t.rows; i += most_rows) {
