@@ -94,6 +94,11 @@ TEST_CASE("ONNX: shapes, axes, blocks, scales and memory", "[errors][onnx]") {
   auto const eighths = nd<f8 const>(small, square);
   refuses(errc::zero_point, "zero_point 0 of b is 1; it must be 0 to 0", [&] { onnx::qlinear_matmul(eighths, {}, eighths, {1.0f, 1}, p, nd(small, square)); });
   refuses(errc::scale, "scale 0 of y is 0", [&] { onnx::qlinear_matmul(eighths, {}, eighths, {}, {0.0f, 0}, nd(small, square)); });
+  f8 const some = f8(0.5f);
+  std::int32_t const one_step = 1;
+  refuses(errc::zero_point, "QuantizeLinear: zero_point 0 is 5e-1; codes of this type have none", [&] { onnx::quantize_linear<f8>(in(square), nd<float const>(few, make_shape()), nd(&some, make_shape()), nd(small, square)); });
+  refuses(errc::zero_point, "DequantizeLinear: zero_point 0 is 5e-1; codes of this type have none", [&] { onnx::dequantize_linear(eighths, nd<float const>(few, make_shape()), nd(&some, make_shape()), reals(square)); });
+  refuses(errc::zero_point, "DequantizeLinear: zero_point 0 is 1; codes of this type have none", [&] { onnx::dequantize_linear(nd<std::int32_t const>(sums, square), nd<float const>(few, make_shape()), nd(&one_step, make_shape()), reals(square)); });
   refuses(errc::scale, "scale 0 is 0; it must be finite and not 0", [&] { onnx::dequantize_linear(codes(square), nd<float const>(few + 2, make_shape()), no_zeros, reals(square)); });
   refuses(errc::null, "DynamicQuantizeLinear: x is null", [&] { onnx::dynamic_quantize_linear(nd<float const>(nullptr, square), nd(u, square)); });
   refuses(errc::shape, "the padding is as large as the window", [&] {

@@ -172,6 +172,14 @@ void check_linear(char const* op, nd_view<X> const& x, nd_view<S> const& scale, 
   if (scale.data == nullptr || (x.size() > 0 && (x.data == nullptr || y.data == nullptr))) fail(errc::null, op, ": ", scale.data == nullptr ? "the scale" : x.data == nullptr ? "x" : "y", " is null.");
 }
 
+/// Small floats and int32 have no zero point: where one is given, for its type, it is 0.
+template <class Z>
+void check_no_zero(char const* op, nd_view<Z> const& zero) {
+  for (index_t i = 0; zero.data != nullptr && i < zero.size(); ++i)
+    if (!(static_cast<double>(static_cast<float>(zero.data[i])) == 0))
+      fail(errc::zero_point, op, ": zero_point ", i, " is ", static_cast<double>(static_cast<float>(zero.data[i])), "; codes of this type have none, it must be 0.");
+}
+
 /// Every scale and zero point, before anything is written.
 template <class Code, class S, class Z>
 void check_scales(char const* op, nd_view<S> const& scale, nd_view<Z> const& zero) {
@@ -179,7 +187,9 @@ void check_scales(char const* op, nd_view<S> const& scale, nd_view<Z> const& zer
     auto const s = static_cast<double>(static_cast<float>(scale.data[i]));
     if (!(s > 0) || !is_finite(s)) fail(errc::scale, op, ": scale ", i, " is ", s, "; it must be positive and finite.");
   }
-  if constexpr (!is_minifloat<Code>)
+  if constexpr (is_minifloat<Code>)
+    check_no_zero(op, zero);
+  else
     for (index_t i = 0; zero.data != nullptr && i < zero.size(); ++i)
       if (zero.data[i] < code_of_t<Code>::min || zero.data[i] > code_of_t<Code>::max)
         fail(errc::zero_point, op, ": zero_point ", i, " is ", static_cast<std::int64_t>(zero.data[i]), "; it must be ", code_of_t<Code>::min, " to ", code_of_t<Code>::max, ".");
@@ -415,6 +425,7 @@ void dequantize_linear(nd_view<X> x_, nd_view<S> scale_, nd_view<std::remove_con
   for (index_t i = 0; i < scale.size(); ++i)
     if (float const v = static_cast<float>(scale.data[i]); !is_finite(v) || v == 0)
       fail(errc::scale, "DequantizeLinear: scale ", i, " is ", static_cast<double>(v), "; it must be finite and not 0.");
+  if constexpr (detail::is_minifloat<code> || sizeof(code) == 4) detail::check_no_zero("DequantizeLinear", zero_point);
   constexpr bool in_float = std::is_same_v<Y, float> && std::is_same_v<real_type, float> && !detail::is_minifloat<code>;
   auto const stretch = [&](index_t first, index_t count, index_t s) {
     float const step = static_cast<float>(scale.data[s]);

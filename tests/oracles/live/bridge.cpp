@@ -488,6 +488,54 @@ int quern_average_pool(char const* system, char const* type, int channels_last, 
   });
 }
 
+/// MatMulInteger's sums and QLinearMatMul's codes of a batch, b with a scale and zero point for each column of each matrix.
+int quern_batched_products(char const* a_type, char const* b_type, long batch, long m, long k, long n, int32_t const* a, quantized pa, int32_t const* b, float const* scales,
+                           int32_t const* zeros, quantized py, int32_t* integers, int32_t* codes) {
+  return guarded([&] {
+    with_type(a_type, [&](auto ta) {
+      with_type(b_type, [&](auto tb) {
+        auto const va = narrowed<typename decltype(ta)::storage>(a, batch * m * k);
+        auto const vb = narrowed<typename decltype(tb)::storage>(b, batch * k * n);
+        std::vector<typename decltype(ta)::storage> y(static_cast<std::size_t>(batch * m * n));
+        vector_view<int32_t const> const zb{zeros, batch * n, 1};
+        auto const na = nd(va.data(), make_shape(batch, m, k));
+        auto const nb = nd(vb.data(), make_shape(batch, k, n));
+        onnx::matmul_integer(na, pa.zero_point, nb, zb, nd(integers, make_shape(batch, m, n)));
+        onnx::qlinear_matmul(na, {pa.scale, pa.zero_point}, nb, {vector_view<float const>{scales, batch * n, 1}, zb}, {py.scale, py.zero_point}, nd(y.data(), make_shape(batch, m, n)));
+        widened(y, codes);
+      });
+    });
+  });
+}
+
+/// NCDHW, or NDHWC where `channels_last`. shape: d h w of the volume, the kernel (0 0 0: global), the strides, the padding before and after,
+/// and the result; ceil_mode is the caller's, who says what it makes.
+int quern_average_pool_3d(char const* type, int channels_last, int32_t const* x, long n, long c, int32_t const* shape, quantized px, quantized py, int include_pad, int ceil_mode,
+                          int32_t* y) {
+  return guarded([&] {
+    with_type(type, [&](auto t) {
+      using storage = typename decltype(t)::storage;
+      auto const* const s = shape;
+      index_t const d = s[0], h = s[1], w = s[2], od = s[15], oh = s[16], ow = s[17];
+      auto const v = narrowed<storage>(x, n * c * d * h * w);
+      std::vector<storage> q(static_cast<std::size_t>(n * c * od * oh * ow));
+      auto const placed = [&](auto* data, index_t z, index_t i, index_t j) {
+        return channels_last ? volume_view(data, n, z, i, j, c) : volume_view(data, n, z, i, j, c, c * z * i * j, i * j, j, index_t{1}, z * i * j);
+      };
+      auto const src = placed(v.data(), d, h, w);
+      auto const dst = placed(q.data(), od, oh, ow);
+      affine const fx{px.scale, px.zero_point}, fy{py.scale, py.zero_point};
+      pool_options o{.size = {s[4], s[5], s[3]}, .stride = {s[7], s[8], s[6]}, .padding = pad(s[10], s[13], s[11], s[14], s[9], s[12])};
+      if (ceil_mode) o = onnx::com_microsoft::with_ceil_mode({h, w, d}, o);
+      if (s[3] == 0)
+        onnx::com_microsoft::qlinear_global_average_pool(src, fx, fy, dst);
+      else
+        onnx::com_microsoft::qlinear_average_pool(src, fx, o, fy, dst, include_pad != 0);
+      widened(q, y);
+    });
+  });
+}
+
 /// DynamicQuantizeMatMul (a float) and MatMulIntegerToFloat (a_codes, when not null).
 int quern_dynamic_matmul(char const* b_type, long m, long k, long n, float const* a, int32_t const* a_codes, quantized pa, int32_t const* b, float const* scales,
                          int32_t const* zero_points, long count, float const* bias, float* y) {

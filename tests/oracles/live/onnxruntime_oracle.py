@@ -1,6 +1,6 @@
 """Live oracle: onnxruntime-node. Usage: onnxruntime_oracle.py BRIDGE.so NODE_FOLDER [SEED [GROUP...]]
 
-NODE_FOLDER holds node_modules; groups are the functions at the end: quantize_dequantize, binary, unary, pools, matrices, convolutions.
+NODE_FOLDER holds node_modules; groups are the functions at the end: quantize_dequantize, binary, unary, pools, volumes, matrices, convolutions.
 
 Models are single nodes, written here as protobuf; one node process runs all of them.
 """
@@ -23,7 +23,7 @@ node_folder = pathlib.Path(sys.argv[2])
 version = json.loads((node_folder / "node_modules/onnxruntime-node/package.json").read_text())["version"]
 result = table(f"onnxruntime {version}")
 random = np.random.default_rng(int(sys.argv[3]) if len(sys.argv) > 3 else 2)
-groups = sys.argv[4:] or ["quantize_dequantize", "binary", "unary", "pools", "matrices", "convolutions"]
+groups = sys.argv[4:] or ["quantize_dequantize", "binary", "unary", "pools", "volumes", "matrices", "convolutions"]
 # ONNX's number of each type, what numpy holds it in (codes below 8 bits: a byte each), and JavaScript's name, where it has one.
 TYPES = {"f32": (1, np.float32, "float32"), "u8": (2, np.uint8, "uint8"), "s8": (3, np.int8, "int8"), "u16": (4, np.uint16, "uint16"), "s16": (5, np.int16, "int16"),
          "s32": (6, np.int32, "int32"), "s64": (7, np.int64, "int64"), "f16": (10, np.float16, None), "e4m3fn": (17, np.uint8, None), "e4m3fnuz": (18, np.uint8, None),
@@ -355,6 +355,43 @@ def pools():
                     attributes={"kernel_shape": [kernel, kernel], "strides": [stride, stride], "pads": [pad] * 4, "count_include_pad": include, "channels_last": last})
 
 
+def volumes():
+    """Pools of lines and volumes, and ceil_mode."""
+    for kind in ("u8", "s8"):
+        for i in range(160):
+            last, include, ceil, line = i % 2, i // 2 % 2, i // 4 % 2, i // 8 % 4 == 0
+            spatial = 1 if line else 2 if i // 8 % 4 == 1 else 3
+            n, c = 2, int(random.integers(1, 30))
+            size = [int(random.integers(3, 12)) for _ in range(spatial)]
+            kernel = [int(random.integers(1, 4)) for _ in size]
+            stride = [int(random.integers(1, 4)) for _ in size]
+            before, after = ([int(random.integers(0, k)) for k in kernel] for _ in range(2))
+            count = []
+            for s, k, t, b, a in zip(size, kernel, stride, before, after):
+                room = s + b + a - k
+                at = -(-room // t) if ceil else room // t
+                if ceil and at * t >= s + b:
+                    at -= 1
+                count.append(at + 1)
+            if any((o - 1) * t - b >= s for o, t, b, s in zip(count, stride, before, size)):
+                continue  # a window in the padding alone, which has no average
+            placed = lambda v: (n, *v, c) if last else (n, c, *v)
+            x, px, py = codes(kind, placed(size)), (scale_of(), zero_of(kind)), (scale_of(), zero_of(kind))
+            full = lambda v, absent: [absent] * (3 - len(v)) + v
+
+            def check(r, x=x, px=px, py=py, kind=kind, last=last, include=include, ceil=ceil, c=c, size=size, kernel=kernel, stride=stride, before=before, after=after, count=count):
+                y = np.zeros(int(np.prod(count)) * n * c, np.int32)
+                q.average_pool_3d(kind, last, ints(x), n, c, ints(full(size, 1) + full(kernel, 1) + full(stride, 1) + full(before, 0) + full(after, 0) + full(count, 1)), quantized(*px), quantized(*py),
+                                  include, ceil, y)
+                result.compare(f"QLinearAveragePool {kind}, 1 to 3-d, ceil_mode", y, r["y"].astype(np.int32),
+                               f"{x.shape} kernel {kernel} stride {stride} pads {before} {after} include {include} ceil {ceil} {px} -> {py}")
+
+            common = {"xs": ("f32", np.float32(px[0])), "xz": (kind, np.array(px[1])), "ys": ("f32", np.float32(py[0])), "yz": (kind, np.array(py[1]))}
+            request("QLinearAveragePool", "com.microsoft", {"x": (kind, x), **common}, {"y": kind}, check,
+                    attributes={"kernel_shape": kernel, "strides": stride, "pads": before + after, "count_include_pad": include, "channels_last": last, "ceil_mode": ceil},
+                    may_lack=f"QLinearAveragePool {spatial}-d{', channels last' if last else ''}{', ceil_mode' if ceil else ''}")
+
+
 def matrices():
     for i in range(48):
         a_kind, b_kind = [("u8", "s8"), ("u8", "u8"), ("s8", "s8")][i % 3]
@@ -407,6 +444,24 @@ def matrices():
             result.compare(f"MatMulInteger {kinds[0]} {kinds[1]}", y.ravel(), r["y"])
 
         request("MatMulInteger", "", {"a": (a_kind, a), "b": (b_kind, b), "az": (a_kind, np.array(pa[1])), "bz": (b_kind, zb if columns else zb.reshape(()))}, {"y": "s32"}, check)
+        # A batch whose right operands have zero points and scales of their own, one a column.
+        batch = int(random.integers(2, 4))
+        many_a, many_b = codes(a_kind, (batch, m, k)) // (2 if a_kind == "u8" else 1), codes(b_kind, (batch, k, n))
+        many_s, many_z = floats([[scale_of() / 10 for _ in range(n)] for _ in range(batch)]), codes(b_kind, (batch, n)) if a_kind == "u8" and b_kind == "u8" else np.zeros((batch, n), int)
+
+        def check(r, a=many_a, b=many_b, pa=pa, py=py, s=many_s, z=many_z, kinds=(a_kind, b_kind), which="integers"):
+            integers, y = np.zeros((a.shape[0], a.shape[1], b.shape[2]), np.int32), np.zeros((a.shape[0], a.shape[1], b.shape[2]), np.int32)
+            q.batched_products(*kinds, a.shape[0], a.shape[1], a.shape[2], b.shape[2], ints(a), quantized(*pa), ints(b), s, ints(z), quantized(*py), integers, y)
+            if which == "integers":
+                result.compare(f"MatMulInteger {kinds[0]} {kinds[1]}, columns of each matrix", integers.ravel(), r["y"])
+            else:
+                result.compare(f"QLinearMatMul {kinds[0]} {kinds[1]}, columns of each matrix", y.ravel(), r["y"].astype(np.int32), f"{a.shape} {b.shape} {pa} -> {py}")
+
+        request("MatMulInteger", "", {"a": (a_kind, many_a), "b": (b_kind, many_b), "az": (a_kind, np.array(pa[1])), "bz": (b_kind, many_z.reshape(batch, 1, n))}, {"y": "s32"}, check,
+                may_lack="MatMulInteger, columns of each matrix")
+        request("QLinearMatMul", "", {"a": (a_kind, many_a), "as": ("f32", np.float32(pa[0])), "az": (a_kind, np.array(pa[1])), "b": (b_kind, many_b), "bs": ("f32", many_s.reshape(batch, 1, n)),
+                                      "bz": (b_kind, many_z.reshape(batch, 1, n)), "ys": ("f32", np.float32(py[0])), "yz": (y_kind, np.array(py[1]))}, {"y": y_kind},
+                lambda r, check=check: check(r, which="codes"), may_lack="QLinearMatMul, columns of each matrix")
         if a_kind == "u8":
             x, fb = random.normal(0, 3, (m, k)).astype(np.float32), random.normal(0, 1, n).astype(np.float32)
 
