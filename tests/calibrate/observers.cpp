@@ -730,6 +730,21 @@ TEST_CASE("unrepresentative data is reported, never a crash", "[calibrate][recom
   CHECK(refusal([] { moving_average m(0); }).find("constant is 0") != std::string::npos);
 }
 
+TEST_CASE("calibrators propose finite ranges for whatever is finite", "[calibrate]") {
+  std::vector<float> const far(100, 3.4e38f), both{3.4e38f, -3.4e38f, 1.0f}, tiny(50, 1e-45f), below(70, -3.4028235e38f);
+  for (auto const* x : {&far, &both, &tiny, &below}) {
+    histogram h;
+    h.observe(of(*x));
+    for_each_type<calibrators>([&](auto tag) {
+      for (code_facts const& s : {facts_of<symmetric<s8>>, facts_of<asymmetric<u8>>, facts_of<asymmetric<s4>>}) {
+        real_range const r = typename decltype(tag)::type{}.range(h, s);
+        INFO(decltype(tag)::type::name << " " << r.min << " to " << r.max << " for " << (*x)[0]);
+        CHECK((std::isfinite(r.min) && std::isfinite(r.max) && r.min <= r.max));
+      }
+    });
+  }
+}
+
 TEST_CASE("PyTorch's histogram survives ranges that grow without measure", "[calibrate][torch_histogram]") {
   torch_histogram h(torch_bins::exact);
   for (float scale : {1e-30f, 1e-6f, 1.0f, 3.0f, 1e6f, 1e30f}) {

@@ -48,6 +48,14 @@ inline void check_not_empty(char const* who, histogram const& h) {
 }
 inline float magnitude_of(real_range r) noexcept { return -r.min > r.max ? -r.min : r.max > 0 ? r.max : 0.0f; }
 
+/// A percentage of x, also of one above 3.4e36, a hundred of which leave float.
+inline float percent_of(float x, float percent) noexcept { return abs_of(x) < 1e36f ? x * percent / 100 : x * (percent / 100); }
+/// The nearest finite float.
+inline float finite_float(double x) noexcept {
+  constexpr double most = 3.4028234663852886e38;
+  return static_cast<float>(x < -most ? -most : x > most ? most : x);
+}
+
 /// Data on one side of 0.0 only.
 inline bool one_sided(real_range r) noexcept { return r.min >= 0 || r.max <= 0; }
 
@@ -198,7 +206,7 @@ struct by_lp {
     real_range best = data;
     for (int percent = 100; percent >= static_cast<int>(100 * lowest + 0.5); --percent) {
       float const hundredths = static_cast<float>(percent);
-      real_range const candidate{data.min * hundredths / 100, data.max * hundredths / 100};
+      real_range const candidate{detail::percent_of(data.min, hundredths), detail::percent_of(data.max, hundredths)};
       double const e = error(h, s, candidate, percent == 100 ? __builtin_inf() : least);
       if (percent == 100 || e < least) least = e, best = candidate;
     }
@@ -313,8 +321,8 @@ struct by_exact_grid {
         }
       }
     }
-    return {static_cast<float>(best.step * (static_cast<double>(s.q_min) - zero_point)),
-            static_cast<float>(best.step * (static_cast<double>(s.q_max) - zero_point))};
+    return {detail::finite_float(best.step * (static_cast<double>(s.q_min) - zero_point)),
+            detail::finite_float(best.step * (static_cast<double>(s.q_max) - zero_point))};
   }
 };
 
