@@ -1,6 +1,7 @@
 // Sums, products and averages of every convention: all pairs of 8-bit codes, many of 16 bits, windows of all kinds, on every instruction set.
 #include "support/catch.hpp"
 #include "support/isas.hpp"
+#include "support/quick.hpp"
 
 #include <quern/ops/convention.hpp>
 #include <quern/reference/layers.hpp>
@@ -103,7 +104,7 @@ void compare_averages(std::mt19937& random) {
 
 TEST_CASE("averages of windows equal the convention's element on every instruction set", "[convention][pool]") {
   std::mt19937 random(6);
-  for_each_type<conventions>([&](auto tag) {
+  for_each_type<support::conventions>([&](auto tag) {
     using c = typename decltype(tag)::type;
     if constexpr (!std::is_same_v<decltype(c::template average_pool<s8>({}, {})), convention::integer_average>) compare_averages<c, std::int8_t>(random);
   });
@@ -114,7 +115,7 @@ TEST_CASE("averages of windows equal the convention's element on every instructi
 
 TEST_CASE("sums and products of all pairs of 8-bit codes, and of many 16-bit ones, equal the convention's elements on every instruction set", "[convention][elementwise]") {
   std::mt19937 random(4);
-  for_each_type<conventions>([&](auto tag) {
+  for_each_type<support::conventions>([&](auto tag) {
     using c = typename decltype(tag)::type;
     // Those of fixed_point have tests of their own.
     if constexpr (!detail::is_fixed_point<decltype(c::template add<s8>({}, {}, {}))>) {

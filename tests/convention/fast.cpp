@@ -1,6 +1,7 @@
 // The fast operations in every convention, on every instruction set, equal the convention's definition of one element.
 #include "support/catch.hpp"
 #include "support/isas.hpp"
+#include "support/quick.hpp"
 
 #include <quern/ops/cmsis_nn.hpp>
 #include <quern/ops/lstm.hpp>
@@ -65,7 +66,7 @@ TEST_CASE("gemm, quantize and dequantize in every convention equal its elements 
   for (index_t j = 0; j < n; ++j) scales[static_cast<std::size_t>(j)] = std::ldexp(1.0f, -static_cast<int>(j % 3) - 5);  // powers of two: for all conventions, and tie-heavy
   // All, none but what saturates, finite ones far out: each takes other loops.
   std::vector<float> const all_values[] = {awkward(0.5f), awkward(0.5f, 0), awkward(0.5f, 9)};
-  for_each_type<conventions>([&](auto tag) {
+  for_each_type<support::conventions>([&](auto tag) {
     using c = typename decltype(tag)::type;
     std::vector<std::int8_t> q(all_values[0].size()), y(m * n);
     support::for_each_isa([&](isa i) {
@@ -117,7 +118,7 @@ TEST_CASE("convolutions, pools, sums and products in every convention equal its 
   affine const a{0.5f, 3}, b{0.25f, -7}, r{0.5f, 3};
   shape const s = make_shape(6, 6, 8);
   auto const row = make_shape(8);
-  for_each_type<conventions>([&](auto tag) {
+  for_each_type<support::conventions>([&](auto tag) {
     using c = typename decltype(tag)::type;
     std::vector<std::int8_t> y(acc.size()), z(deep.size()), sum(x.size()), product(x.size()), pooled(3 * 3 * 8), whole(8);
     // What each should be, once.

@@ -135,6 +135,7 @@ TEST_CASE("weights in groups: float sums of exact groups, 8 and 4 bits, on every
             want[static_cast<std::size_t>(i * n + j)] = rounded(sum * 0.5f);
           }
         support::for_each_isa([&](isa i) {
+          if (QUERN_QUICK_TESTS && k != 200 && support::is_emulated(i)) return;  // 200: the last group is a part of one
           INFO(name(i) << " k " << k << " group " << group << " zeros " << with_zeros);
           std::vector<float> y(want.size()), z(want.size());
           gemm(row_major(lhs.data(), m, k), eight, row_major(y.data(), m, n), e);

@@ -43,6 +43,12 @@ void for_each_isa(F&& f) {
   for_each_native_isa(f);
 }
 
+/// Whether the emulator stands in for the CPU.
+inline bool is_emulated(quern::isa i) {
+  emulation::emulated const which = emulation::available();
+  return (i == quern::isa::amx_int8 && which.amx_int8) || (i == quern::isa::avx_vnni && which.avx_vnni);
+}
+
 /// The names of the instruction sets that should have been exercised and were not, "" when none: whatever the CPU has, and
 /// what the emulator adds once a for_each_isa has run. REQUIRE(support::missed_isas() == "") at the end of a test.
 inline std::string missed_isas() {
@@ -56,10 +62,9 @@ inline std::string missed_isas() {
 /// For main(): says which instruction sets were exercised, and fails a program that exercised some but not all.
 inline int report_isas() {
   if (detail::offered == 0) return 0;
-  emulation::emulated const which = emulation::available();
   std::string names, rest;
   for (quern::isa i : quern::all_isas) {
-    bool const emulated = (i == quern::isa::amx_int8 && which.amx_int8) || (i == quern::isa::avx_vnni && which.avx_vnni);
+    bool const emulated = is_emulated(i);
     if (detail::in(detail::exercised, i))
       names += std::string(" ") + name(i) + (emulated ? " (emulated)" : "");
     else if (!quern::supported(i))

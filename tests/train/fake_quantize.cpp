@@ -122,7 +122,9 @@ void check_lines() {
 TEST_CASE("fake quantization in registers: every instruction set, around every threshold, with scales of every kind", "[train][fake_quantize][every]") {
   check_lines<round_to::half_even, divide>();
   check_lines<round_to::half_even, reciprocal>();
+#if !QUERN_QUICK_TESTS  // 3 s to compile
   check_lines<round_to::half_away, divide>();
+#endif
 }
 
 TEST_CASE("fake quantization of vectors and tensors is there and back", "[train][fake_quantize]") {
