@@ -25,7 +25,7 @@ class buffer {
   }
   // memcpy, not a loop: an aggregate's implicit copy constructor is weak, and a loop in it would be vectorized for its unit.
   QUERN_INLINE constexpr buffer(buffer const& other) : data_(allocate(other.size_)), size_(other.size_) {
-    if (std::is_constant_evaluated()) {
+    if (__builtin_is_constant_evaluated()) {
       for (index_t i = 0; i < size_; ++i) data_[i] = other.data_[i];
     } else if (size_ > 0) {
       __builtin_memcpy(data_, other.data_, static_cast<std::size_t>(size_) * sizeof(T));
@@ -63,13 +63,13 @@ class buffer {
  private:
   QUERN_INLINE static constexpr T* allocate(index_t size) {
     if (size <= 0) return nullptr;
-    if (std::is_constant_evaluated()) return new T[static_cast<std::size_t>(size)]();
+    if (__builtin_is_constant_evaluated()) return new T[static_cast<std::size_t>(size)]();
     return static_cast<T*>(
         ::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{alignment}));
   }
   QUERN_INLINE constexpr void release() noexcept {
     if (data_ == nullptr) return;
-    if (std::is_constant_evaluated())
+    if (__builtin_is_constant_evaluated())
       delete[] data_;
     else
       ::operator delete(data_, std::align_val_t{alignment});

@@ -221,8 +221,9 @@ index_t pack_conv_groups(volume_view<T const> const& w, conv_options const& o, b
 template <class Weight, class T>
 packed_conv<Weight> pack_conv_checked(char const* op, volume_view<T const> w, conv_options const& o, bool transposed, workspace_view memory) {
   if (w.d < 1 || w.h < 1 || w.w < 1) fail(errc::shape, op, ": the kernel is ", w.d, " x ", w.h, " x ", w.w, "; each size must be at least 1.");
+  index_t const sizes[4] = {w.d, w.h, w.w, w.c};
   index_t depth = 1;
-  for (index_t size : {w.d, w.h, w.w, w.c}) {  // before their product, which may leave index_t
+  for (index_t const size : sizes) {  // before their product, which may leave index_t
     if (size > max_packed_k / depth)
       fail(errc::depth, op, ": an output has ", w.d, " x ", w.h, " x ", w.w, " x ", w.c, " weights; packed weights hold at most ", max_packed_k, ".");
     depth *= size;

@@ -151,12 +151,12 @@ constexpr void check_params(params_view p, index_t count, char const* who, schem
     fail(errc::shape, who, ": params hold ", p.count, p.count == 1 ? " scale" : " scales", ", but ", scheme.granularity,
          " needs ", count, " for this shape.");
   if (count > 0 && p.scales == nullptr) fail(errc::null, who, ": params.scales is null, but ", count, " scales are needed.");
-  if (!std::is_constant_evaluated() && p.zero_points != nullptr) {
+  if (!__builtin_is_constant_evaluated() && p.zero_points != nullptr) {
     // As integers, the floats that are positive and finite are 1 to 0x7f7fffff.
     std::int32_t const lo = scheme.fixed_zero_point ? scheme.q_middle : scheme.q_min, hi = scheme.fixed_zero_point ? lo : scheme.q_max;
     if (all_within(p.scales, count, 1, 0x7f7fffff) && all_within(p.zero_points, count, lo, hi)) [[likely]]
       return;
-  } else if (!std::is_constant_evaluated()) {
+  } else if (!__builtin_is_constant_evaluated()) {
     bool const zero_is_right = scheme.fixed_zero_point ? scheme.q_middle == 0 : scheme.q_min <= 0 && scheme.q_max >= 0;
     if (zero_is_right && all_within(p.scales, count, 1, 0x7f7fffff)) [[likely]]
       return;
