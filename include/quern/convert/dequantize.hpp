@@ -147,6 +147,18 @@ QUERN_INLINE void dequantize(Src src, Params const& params, Dst dst, convert_opt
       index_t const count = s.col_scale != 0 ? s.period : s.rows;
       bool const unchecked = detail::kernel_may_check<scheme_type>(p, count);
       if (!unchecked) check_params<scheme_type>(p, count, "dequantize");
+      if (s.col_scale == 0 || s.period == s.cols) [[likely]] {  // without that object's arrays
+        index_t const n = s.rows * s.cols;
+        if (!detail::dequantize_rectangle(
+                detail::dequantize_task<src_type, dst_type>{.src = src.data, .dst = dst.data, .rows = s.rows, .cols = s.cols,
+                                                            .src_stride = s.src_stride, .dst_stride = s.dst_stride, .scales = p.scales,
+                                                            .zeros = p.zero_points, .row_scale = s.row_scale, .in_place = false,
+                                                            .streaming = detail::leaves_caches<dst_type>(n) && n > detail::most_columns,
+                                                            .unchecked = unchecked, .zero_limits = detail::zero_limits_of<scheme_type>},
+                s.col_scale != 0, options.max_isa)) [[unlikely]]
+          check_params<scheme_type>(p, count, "dequantize");
+        return;
+      }
       detail::part_dequantizer<src_type, dst_type> part(p, s.rows * s.cols, false, options.max_isa);
       part.unchecked = unchecked, part.zero_limits = detail::zero_limits_of<scheme_type>;
       if (!part(src.data, dst.data, s)) [[unlikely]]

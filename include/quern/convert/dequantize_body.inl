@@ -132,11 +132,21 @@ QUERN_NOINLINE bool dequantize_rows(quern::detail::dequantize_task<Src, Dst> con
 }
 
 namespace inner {
-/// Rows of `n` columns, whole blocks, one row after the other: the CPU foresees what lies side by side.
+/// Rows of `n` columns, whole blocks. In the first cache all rows share what a block of columns is scaled by. Beyond it one row goes after the
+/// other, since the CPU foresees what lies side by side; four together where the scales of a row alone would fill that cache.
 template <bool Shifted, bool Past, class Src, class Dst>
 QUERN_NOINLINE void dequantize_whole_columns(Src const* src, Dst* dst, index_t rows, index_t n, index_t src_stride, index_t dst_stride,
                                              float const* scales, std::int32_t const* zeros) {
   constexpr index_t at_once = 4 * lanes;
+  if (!Past && (rows * n <= 8192 || n >= 2048)) {
+    index_t const most = rows * n <= 8192 ? rows : 4;
+    for (index_t i = 0, together; i < rows; i += together, src += together * src_stride, dst += together * dst_stride) {
+      together = rows - i < most ? rows - i : most;
+      for (index_t j = 0; j < n; j += at_once)
+        dequantize_blocks<true, Shifted, false>(src + j, dst + j, together, src_stride, dst_stride, scales + j, zeros + j);
+    }
+    return;
+  }
   for (index_t i = 0; i < rows; ++i, src += src_stride, dst += dst_stride)
     for (index_t j = 0; j < n; j += at_once)
       dequantize_blocks<true, Shifted, Past>(src + j, dst + j, 1, at_once, at_once, scales + j, zeros + j);

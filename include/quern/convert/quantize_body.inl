@@ -147,10 +147,33 @@ struct fast_scales {
     else
       return in_range;
   }
+  /// True only if all of n >= 1 are, for codes of 8 bits: three operations for `lanes` of them. The upper words tell the range, the lower ones
+  /// whether one is within 8 of 0; 0 itself is, too, and left to a closer look.
+  QUERN_INLINE_BODY static bool all_at_a_glance(float const* scales, index_t n) {
+    words const move = as_words(broadcast(std::int32_t{0x8008}));  // -8 .. 7 become the least words
+    words const first = as_words(as_i32(load_up_to(scales, n)));
+    words low = add(first, move), high = first;
+    index_t j = lanes;
+    for (; j + 2 * lanes <= n; j += 2 * lanes) {
+      words const s0 = as_words(as_i32(load(scales + j))), s1 = as_words(as_i32(load(scales + j + lanes)));
+      low = min_signed(low, min_signed(add(s0, move), add(s1, move)));
+      high = max_signed(high, max_signed(s0, s1));
+    }
+    for (; j < n; j += lanes) {
+      words const s = as_words(as_i32(load(scales + (j + lanes <= n ? j : n - lanes))));
+      low = min_signed(low, add(s, move));
+      high = max_signed(high, s);
+    }
+    constexpr std::int32_t beyond = static_cast<std::int32_t>((static_cast<std::uint32_t>(most) + 1) & 0xffff0000u);
+    mask const outside = mask_or(less(as_i32(low), broadcast(least)), less(broadcast(beyond - 1), as_i32(high)));
+    return !any(mask_or(outside, less(shift_left(as_i32(low), broadcast(std::int32_t{16})), broadcast(-0x7fffffff - 1 + (16 << 16)))));
+  }
   /// Whether all of n >= 1 are, and then they are also valid.
   QUERN_INLINE_BODY static bool all(float const* scales, index_t n, [[maybe_unused]] int bits) {
     bool near = false;
     if constexpr (in_two_steps) {
+      if (bits <= 8 && all_at_a_glance(scales, n)) [[likely]]
+        return true;
       i32s nearest = distance(as_i32(load_up_to(scales, n)), bits);
       for (index_t j = lanes; j < n; j += lanes) nearest = min(nearest, distance(as_i32(load(scales + (j + lanes <= n ? j : n - lanes))), bits));
       near = any(less(nearest, broadcast(least_distance(bits))));
@@ -172,19 +195,21 @@ QUERN_INLINE auto of_block(T const* p, int k) {
 /// step of Newton's method leaves (1 + 2^-4) 2^-24 of it (docs/division.md), and takes the multipliers two thirds as long as the divider.
 /// A reciprocal has to be correctly rounded: the same twice would be, but for one mantissa.
 template <class Form, class V>
-QUERN_INLINE void invert(V scale, float* inverses, float* lows) {
+QUERN_INLINE V inverse_of(V scale) {
   if constexpr (std::is_same_v<Form, divide> && requires { inverse_estimate(scale); }) {
-    V const one = broadcast(1.0f), minus = sub(broadcast(0.0f), scale), y = inverse_estimate(scale);
-    V const inverse = fma(y, fma(minus, y, one), y);
-    store(inverses, inverse);
-    store(lows, mul(fma(minus, inverse, one), inverse));
+    V const y = inverse_estimate(scale);
+    return fma(y, fma(sub(broadcast(0.0f), scale), y, broadcast(1.0f)), y);
   } else {
-    V const inverse = div(broadcast(1.0f), scale);
-    store(inverses, inverse);
-    if constexpr (std::is_same_v<Form, divide>) store(lows, low_part(scale, inverse));
+    return div(broadcast(1.0f), scale);
   }
 }
-/// Those of a block. A division is started as long as this before the inverse is used that nothing waits for it.
+template <class Form, class V>
+QUERN_INLINE void invert(V scale, float* inverses, float* lows) {
+  V const inverse = inverse_of<Form>(scale);
+  store(inverses, inverse);
+  if constexpr (std::is_same_v<Form, divide>) store(lows, low_part(scale, inverse));
+}
+/// Those of a block.
 template <class Form>
 QUERN_INLINE void invert_block(float const* scales, float* inverses, float* lows) {
   for (index_t k = 0; k < block; k += lanes) invert<Form>(load(scales + k), inverses + k, lows + k);
@@ -218,6 +243,17 @@ struct block_scales {
       : inverse{load(i), load(i + lanes), load(i + 2 * lanes), load(i + 3 * lanes)},
         low{load(l), load(l + lanes), load(l + 2 * lanes), load(l + 3 * lanes)},
         zero{shift_of(z, at, q_min), shift_of(z, at + lanes, q_min), shift_of(z, at + 2 * lanes, q_min), shift_of(z, at + 3 * lanes, q_min)} {}
+  /// Of the scales themselves.
+  QUERN_INLINE_BODY block_scales(float const* scales, std::int32_t const* z, index_t at, std::int32_t q_min)
+    requires Each
+      : inverse{inverse_of<Form>(load(scales)), inverse_of<Form>(load(scales + lanes)), inverse_of<Form>(load(scales + 2 * lanes)),
+                inverse_of<Form>(load(scales + 3 * lanes))},
+        low{low_of(scales, inverse[0]), low_of(scales + lanes, inverse[1]), low_of(scales + 2 * lanes, inverse[2]),
+            low_of(scales + 3 * lanes, inverse[3])},
+        zero{shift_of(z, at, q_min), shift_of(z, at + lanes, q_min), shift_of(z, at + 2 * lanes, q_min), shift_of(z, at + 3 * lanes, q_min)} {}
+  QUERN_INLINE static f32s low_of(float const* scales, f32s inverse) {
+    return std::is_same_v<Form, divide> ? low_part(load(scales), inverse) : inverse;
+  }
   QUERN_INLINE static i32s shift_of(std::int32_t const* z, index_t at, std::int32_t q_min) {
     return z == nullptr ? broadcast(-q_min) : sub(load(z + at), broadcast(q_min));
   }
@@ -340,14 +376,12 @@ QUERN_NOINLINE bool pack_rows(Src const* src, Dst* dst, index_t rows, index_t n,
   alignas(64) float inverses[most_short_rows], lows[most_short_rows];
   alignas(64) std::int32_t zeros[most_short_rows];
   std::int32_t const centered = -q_min;
-  invert<Form>(load_up_to(scales, rows), inverses, lows);
+  for (index_t r = 0; r < rows; r += lanes) invert<Form>(load_up_to(scales + r, rows - r), inverses + r, lows + r);
   if constexpr (!Centered)
     for (index_t r = 0; r < rows; r += lanes)
       store(zeros + r, zero_points == nullptr ? broadcast(centered) : sub(load_up_to(zero_points + r, rows - r), broadcast(q_min)));
   block_codes<Dst> const centered_codes(centered, q_min);
-  index_t next = lanes;  // of which the inverse is to be made
   for (index_t r = 0; r < rows; ++r, src += src_stride, dst += dst_stride) {
-    if (r == next - lanes && next < rows) invert<Form>(load_up_to(scales + next, rows - next), inverses + next, lows + next), next += lanes;
     std::int32_t const* const zero = Centered ? &centered : zeros + r;
     block_scales<Form, Rounding, false> const s(inverses + r, std::is_same_v<Form, divide> ? lows + r : inverses + r, zero);
     block_codes<Dst> const codes = Centered ? centered_codes : block_codes<Dst>(*zero, q_min);
@@ -377,14 +411,19 @@ QUERN_NOINLINE bool pack_columns(Src const* src, Dst* dst, row_set const& rows, 
   float const* const scales = all.scales;
   float *const inverses = all.inverses, *const lows = std::is_same_v<Form, divide> ? all.lows : inverses;
   index_t const src_step = rows.apart * src_stride, dst_step = rows.apart * dst_stride;
-  index_t inverted = n;
-  if (!all.ready) invert_block<Form>(scales, inverses, lows), inverted = block;
+  // With 16 registers what a strip is scaled by is read from memory anyway, and made a strip ahead.
+  constexpr bool inverts_in_registers = lanes == 16;
+  [[maybe_unused]] index_t inverted = n;
+  if (!inverts_in_registers && !all.ready) invert_block<Form>(scales, inverses, lows), inverted = block;
   bool outside = false;
   words seen = broadcast_word(0);
   for (index_t r = 0; r < rows.turns; ++r, src += src_stride, dst += dst_stride)
     for (index_t j = 0; j < n; j += block) {
-      block_scales<Form, Rounding, true> const s(inverses + j, lows + j, Centered ? nullptr : zeros, j, q_min);
-      if (inverted < n) invert_block<Form>(scales + inverted, inverses + inverted, lows + inverted), inverted += block;
+      using scales_type = block_scales<Form, Rounding, true>;
+      std::int32_t const* const zero = Centered ? nullptr : zeros;
+      scales_type const s = all.ready || !inverts_in_registers ? scales_type(inverses + j, lows + j, zero, j, q_min)
+                                                               : scales_type(scales + j, zero, j, q_min);
+      if (!inverts_in_registers && inverted < n) invert_block<Form>(scales + inverted, inverses + inverted, lows + inverted), inverted += block;
       if constexpr (sizeof(Dst) == 1) {
         block_codes<Dst> const codes(s, q_min);
         Src const* from = src + j;
@@ -719,6 +758,13 @@ QUERN_NOINLINE conversion_counts quantize_rows(quern::detail::quantize_task<Src,
 }
 
 namespace inner {
+/// `n` numbers of which the first `period` repeat.
+template <class T>
+QUERN_INLINE_BODY void repeat(T const* p, T* to, index_t period, index_t n) {
+  __builtin_memcpy(to, p, static_cast<std::size_t>(period) * sizeof(T));
+  for (index_t done = period; done < n; done *= 2)
+    __builtin_memcpy(to + done, to, static_cast<std::size_t>(n - done < done ? n - done : done) * sizeof(T));
+}
 /// Elements of the rows of a set, lane by lane.
 template <class Form, class Src, class Dst, class Rounding>
 QUERN_NOINLINE conversion_counts quantize_columns_plainly(quern::detail::quantize_task<Src, Dst> const& t, float const* scales,
@@ -748,8 +794,8 @@ QUERN_NOINLINE conversion_counts quantize_columns_plainly(quern::detail::quantiz
 }
 
 #if QUERN_DETAIL_PACKED
-/// Columns whose inverses are kept.
-inline constexpr index_t most_inverses = 1024;
+/// Columns whose inverses are kept: as many as there are bits for blocks of them.
+inline constexpr index_t most_inverses = 64 * block;
 /// Columns first .. first + n of a task, n >= block.
 template <class Form, class Src, class Dst, class Rounding>
 struct column_quantizer {
@@ -851,7 +897,11 @@ QUERN_NOINLINE conversion_counts quantize_any_columns(quern::detail::quantize_ta
     std::int32_t const* zeros = t.zero_points == nullptr ? nullptr : t.zero_points + number;  // null: all 0
     if (!in_order || number + n > t.period) {
       if (n > most_columns) n = most_columns;
-      for (index_t j = 0, k = number; j < n; ++j) {
+      if (in_order && number == 0) {
+        repeat(t.scales, static_cast<float*>(copied), t.period < n ? t.period : n, n);
+        if (zeros != nullptr) repeat(t.zero_points, static_cast<std::int32_t*>(copied_zeros), t.period < n ? t.period : n, n);
+      }
+      for (index_t j = in_order && number == 0 ? n : 0, k = number; j < n; ++j) {
         copied[j] = t.scales[k * t.col_scale];
         if (zeros != nullptr) copied_zeros[j] = t.zero_points[k * t.col_scale];
         if (++k == t.period) k = 0;
@@ -914,15 +964,16 @@ QUERN_NOINLINE conversion_counts quantize_columns(quern::detail::quantize_task<S
     constexpr index_t most = 2 * inner::most_piece;
     quern::detail::code_span const span(t.q_min, t.q_max);
     index_t const n = t.cols, period = t.period;
-    if (t.unchecked && t.rows * n <= most && n % inner::block == 0 && n <= inner::most_inverses && !span.narrow &&
+    constexpr index_t most_here = 1024;
+    if (t.unchecked && t.rows * n <= most && n % inner::block == 0 && n <= most_here && !span.narrow &&
         inner::fast_scales<Form, Rounding>::all(t.scales, period, span.bits)) {
-      alignas(64) float inverses[inner::most_inverses], lows[inner::most_inverses];
-      alignas(64) float repeated[quern::detail::most_columns];
+      alignas(64) float inverses[most_here], lows[most_here];
+      alignas(64) float repeated[most_here];
       inner::column_scales all{t.scales, inverses, lows, false};
       bool const centered = t.zero_points == nullptr ? std::is_same_v<Dst, std::int8_t> && t.zero_limits.min <= 0 && 0 <= t.zero_limits.max : false;
       if (centered) {
         if (period < n) {
-          for (index_t j = 0; j < n; ++j) repeated[j] = j < period ? t.scales[j] : repeated[j - period];
+          inner::repeat(t.scales, static_cast<float*>(repeated), period, n);
           all.scales = repeated;
         }
         if (!inner::pack_columns<Form, Rounding, true, false>(t.src, t.dst, {t.rows, 1, 1}, n, t.src_stride, t.dst_stride, all, nullptr, t.q_min,

@@ -531,13 +531,6 @@ QUERN_INLINE_BODY std::int64_t requantize_ratio_columns(quern::detail::ratio_tas
   if (t.streaming) fence();
   return saturated;
 }
-/// `n` numbers of which the first `period` repeat.
-template <class T>
-QUERN_INLINE_BODY void repeat(T const* p, T* to, index_t period, index_t n) {
-  __builtin_memcpy(to, p, static_cast<std::size_t>(period) * sizeof(T));
-  for (index_t done = period; done < n; done *= 2)
-    __builtin_memcpy(to + done, to, static_cast<std::size_t>(n - done < done ? n - done : done) * sizeof(T));
-}
 template <class P, class Src, class Dst>
 QUERN_NOINLINE std::int64_t requantize_folded(quern::detail::ratio_task<P, Src, Dst> t) {
   alignas(64) float scales[2][quern::detail::most_columns];

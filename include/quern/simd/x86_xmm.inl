@@ -316,6 +316,8 @@ struct away_product {
 
 QUERN_INLINE words pack_signed(i32s a, i32s b) { return {_mm_packs_epi32(a.v, b.v)}; }
 QUERN_INLINE words pack_unsigned(i32s a, i32s b) { return {inner::pack_u16(a.v, b.v)}; }
+QUERN_INLINE words as_words(i32s a) { return {a.v}; }
+QUERN_INLINE i32s as_i32(words a) { return {a.v}; }
 QUERN_INLINE words broadcast_word(std::int16_t x) { return {_mm_set1_epi16(x)}; }
 QUERN_INLINE words adds(words a, words b) { return {_mm_adds_epi16(a.v, b.v)}; }
 /// a * b / 2^15, ties upward; b >= 0. With h and l the halves of the product: 2 h and what the upper two bits of l make of it.
