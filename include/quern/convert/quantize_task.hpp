@@ -51,8 +51,9 @@ struct rows_in_turn {
   index_t rows, together, apart;
 
   QUERN_INLINE static constexpr bool in_caches(index_t elements) noexcept { return elements <= 1 << 16; }
-  QUERN_INLINE constexpr rows_in_turn(index_t rows_, bool cached, bool past_caches) noexcept
+  QUERN_INLINE constexpr rows_in_turn(index_t rows_, bool cached, bool past_caches, index_t most = 64) noexcept
       : rows(rows_), together(cached ? 64 : past_caches ? 8 : 4), apart(1) {
+    if (together > most) together = most;
     if (together > rows) together = rows;
     if (!cached) apart = rows / together;
     if (apart > 3) apart = (apart - 1) | 1;  // a power of two would put them into the same sets of the first cache

@@ -488,7 +488,9 @@ QUERN_INLINE_BODY std::int64_t requantize_ratio_columns(quern::detail::ratio_tas
     for (index_t k = 0; k < whole && (k < block || !in_caches); k += lanes) store(ratios + k, ratios_at(t, first + k, lanes));
     if (rest != 0 && all >= block)
       for (index_t k = 0; k < block; k += lanes) store(ratios + whole + k, ratios_at(t, first + n - block + k, lanes));
-    quern::detail::rows_in_turn turn(t.rows, in_caches, t.streaming);
+    // Rows of codes that are a multiple of 4 KiB apart meet in one set of the first cache, and none uses a line up at once.
+    bool const meet = !in_caches && sizeof(Src) == 1 && (t.src_stride & 4095) == 0;
+    quern::detail::rows_in_turn turn(t.rows, in_caches, t.streaming, meet ? 2 : 64);
     // What is done again at once if something saturates, as quantize_any_columns has it.
     index_t const elements = in_caches ? 4096 : 8192;
     index_t const most = static_cast<index_t>(static_cast<std::uint32_t>(elements - 1) / static_cast<std::uint32_t>(turn.together * block)) + 1;
