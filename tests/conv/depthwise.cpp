@@ -213,7 +213,8 @@ TEST_CASE("a depthwise convolution refuses what does not fit", "[conv][depthwise
 
 TEST_CASE("16x8: sums of products at their ends, on every instruction set", "[dw]") {
   numbers random(61);
-  for (auto const& [c, multiplier, kernel] : {std::tuple<index_t, index_t, index_t>{1, 1, 3}, {7, 1, 3}, {40, 1, 3}, {40, 2, 3}, {17, 1, 22}, {17, 1, 23}}) {
+  for (auto const& sizes : {std::tuple<index_t, index_t, index_t>{1, 1, 3}, {7, 1, 3}, {40, 1, 3}, {40, 2, 3}, {17, 1, 22}, {17, 1, 23}}) {
+    index_t const c = std::get<0>(sizes), multiplier = std::get<1>(sizes), kernel = std::get<2>(sizes);  // clang 14 captures no bindings
     index_t const size = kernel + 1, outputs = c * multiplier;  // 22 x 22 products are summed in 32 bits, 23 x 23 in 64
     std::vector<std::int16_t> x(static_cast<std::size_t>(size * size * c), -32768), y(static_cast<std::size_t>(4 * outputs));
     std::vector<std::int8_t> w(static_cast<std::size_t>(kernel * kernel * outputs), -128);
