@@ -30,7 +30,7 @@ struct options {
 
 int usage(char const* program, char const* problem) {
   if (problem[0] != '\0') std::fprintf(stderr, "%s: %s\n", program, problem);
-  std::fprintf(stderr,
+  std::fprintf(problem[0] != '\0' ? stderr : stdout,
                "usage: %s [--data TRAIN.csv [--test TEST.csv]] [--plot FILE.svg] [--seed N]\n"
                "  each line of a CSV: side x side pixels (any square size, any range from 0), then the label 0..9\n",
                program);
