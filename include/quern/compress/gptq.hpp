@@ -15,7 +15,7 @@
 //          with act_order from the original weights, since a group's members are then met in any order.
 #pragma once
 
-#include "../dispatch/executor.hpp"
+#include "../core/executor.hpp"
 #include "hessian.hpp"
 #include "round_to_nearest.hpp"
 

@@ -9,7 +9,7 @@
 
 #include "../core/error.hpp"
 #include "../core/views.hpp"
-#include "../dispatch/executor.hpp"
+#include "../core/executor.hpp"
 #include "../kernel/vector_x86.hpp"
 
 QUERN_FP_BEGIN
